@@ -1,0 +1,15 @@
+"""picogpt: GPT-2 that you can read, with NumPy alone.
+
+    encoder, hparams, params = picogpt.load("124M")
+    logits = picogpt.gpt2(encoder.encode("Not all heroes"), **params, n_head=hparams["n_head"])
+
+Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` touches the network.
+"""
+
+from picogpt.cache import KVCache
+from picogpt.errors import PicoGPTError
+from picogpt.model import gpt2
+
+__version__ = "0.1.0"
+
+__all__ = ["KVCache", "PicoGPTError", "__version__", "gpt2"]

@@ -1,0 +1,33 @@
+"""What the commands share: a parser whose errors are one line, and the options that choose a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that answers a mistake with one line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """`--model` and `--models-dir`, with picoGPT's spellings beside them."""
+    parser.add_argument(
+        "--model",
+        "--model_size",
+        dest="model",
+        metavar="NAME",
+        help="a model's name or directory (default: 124M where it is present, else shakespeare)",
+    )
+    parser.add_argument(
+        "--models-dir",
+        "--models_dir",
+        dest="models_dir",
+        metavar="DIR",
+        help="where models are looked for first (default: $PICOGPT_MODELS_DIR, then ./models)",
+    )

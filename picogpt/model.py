@@ -1,0 +1,196 @@
+"""GPT-2's forward pass, and nothing else. Read it from top to bottom.
+
+A parameter tree has the names of OpenAI's checkpoint, so that `**block` is the wiring. Arrays are float32 or
+float64 and stay what they are. Shapes are written behind each signature; `...` stands for no axis or a batch axis.
+
+Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; `src/model.py` of
+openai/gpt-2, whose numbers this reproduces; the style is that of jaymody/picoGPT.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt.cache import KVCache, LayerPast
+from picogpt.errors import PicoGPTError
+
+Array = npt.NDArray[np.floating[Any]]
+Params = dict[str, Any]
+
+QUERY_BLOCK = 128  # attention reads a long prompt this many queries at a time
+
+
+def gelu(x: Array) -> Array:  # [...] -> [...]
+    """Gaussian error linear unit, in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016)."""
+    # x * x * x, because x**3 calls pow; math.sqrt, because a NumPy float64 scalar would make float32 float64
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def softmax(x: Array) -> Array:  # [..., n] -> [..., n]
+    """Exponentials that sum to one along the last axis; the maximum is taken out so that none overflows."""
+    exp_x = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return exp_x / np.sum(exp_x, axis=-1, keepdims=True)
+
+
+def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-5) -> Array:  # [..., n_embd] -> [..., n_embd]
+    """Mean 0 and variance 1 along the last axis, then scale by g and shift by b (Ba et al. 2016)."""
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    variance = np.mean(centred * centred, axis=-1, keepdims=True)
+    return g * (centred / np.sqrt(variance + eps)) + b
+
+
+def linear(x: Array, w: Array, b: Array) -> Array:  # [..., n_in], [n_in, n_out], [n_out] -> [..., n_out]
+    return x @ w + b
+
+
+def ffn(x: Array, c_fc: Params, c_proj: Params) -> Array:  # [..., n_embd] -> [..., n_embd]
+    """The feed-forward network: up to four times the width, gelu, and down again, each position by itself."""
+    return linear(gelu(linear(x, **c_fc)), **c_proj)
+
+
+def attention(
+    q: Array,  # [..., n_q, d]
+    k: Array,  # [..., n_k, d]
+    v: Array,  # [..., n_k, d_v]
+    mask: Array | float = 0.0,  # [..., n_q, n_k]
+) -> Array:  # [..., n_q, d_v]
+    """Each query's mixture of the values: weights softmax(q kᵀ / √d + mask) (Vaswani et al. 2017, eq. 1)."""
+    scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1])) + mask
+    return softmax(scores) @ v
+
+
+def causal_mask(
+    n_q: int, n_k: int, n_pad: Array | None, dtype: npt.DTypeLike
+) -> Array:  # [n_q, n_k], with n_pad [batch, 1, n_q, n_k]
+    """0 where a query may look and −1e10 where it may not: at later keys, and at a row's `n_pad` pads on its left.
+
+    The queries are the last `n_q` of `n_k` positions: query i stands at position n_k − n_q + i. It is −1e10 and not
+    −inf, so that a query which sees nothing (a pad) stays finite.
+    """
+    visible = np.tri(n_q, n_k, n_k - n_q, dtype=bool)
+    if n_pad is not None:
+        visible = visible & (np.arange(n_k) >= n_pad[:, None, None, None])
+    return np.where(visible, 0, -1e10).astype(dtype)
+
+
+def causal_attention(
+    q: Array,  # [..., n_head, n_q, d_head]
+    k: Array,  # [..., n_head, n_k, d_head]
+    v: Array,  # [..., n_head, n_k, d_head]
+    n_pad: Array | None = None,  # [batch]
+) -> Array:  # [..., n_head, n_q, d_head]
+    """Attention to the present and the past only, a block of queries at a time.
+
+    A block reads the keys up to its last query, so of the scores that the mask would hide few are ever computed.
+    """
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    blocks = []
+    for start in range(0, n_q, QUERY_BLOCK):
+        end = min(start + QUERY_BLOCK, n_q)
+        n_seen = n_k - n_q + end
+        mask = causal_mask(end - start, n_seen, n_pad, q.dtype)
+        blocks.append(attention(q[..., start:end, :], k[..., :n_seen, :], v[..., :n_seen, :], mask))
+    return np.concatenate(blocks, axis=-2)
+
+
+def split_heads(x: Array, n_head: int) -> Array:  # [..., n_seq, n_embd] -> [..., n_head, n_seq, d_head]
+    return x.reshape(*x.shape[:-1], n_head, -1).swapaxes(-2, -3)
+
+
+def merge_heads(x: Array) -> Array:  # [..., n_head, n_seq, d_head] -> [..., n_seq, n_embd]
+    x = x.swapaxes(-2, -3)
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def mha(
+    x: Array, c_attn: Params, c_proj: Params, n_head: int, past: LayerPast | None = None, n_pad: Array | None = None
+) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+    """Multi-head causal self-attention; with `past`, over its keys and values and then this input's own."""
+    q, k, v = (split_heads(part, n_head) for part in np.split(linear(x, **c_attn), 3, axis=-1))
+    if past is not None:
+        k, v = past.extend(k, v)
+    return linear(merge_heads(causal_attention(q, k, v, n_pad)), **c_proj)
+
+
+def transformer_block(
+    x: Array,
+    mlp: Params,
+    attn: Params,
+    ln_1: Params,
+    ln_2: Params,
+    n_head: int,
+    past: LayerPast | None = None,
+    n_pad: Array | None = None,
+) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+    """Attention moves information between positions, the feed-forward network thinks about it at each."""
+    x = x + mha(layer_norm(x, **ln_1), **attn, n_head=n_head, past=past, n_pad=n_pad)
+    return x + ffn(layer_norm(x, **ln_2), **mlp)
+
+
+def embed(
+    inputs: npt.ArrayLike, wte: Array, wpe: Array, n_past: int = 0, n_pad: Array | None = None
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
+    """What each token is plus where it stands. Positions go on from `n_past`; a row's first real token has position 0.
+
+    Raises `PicoGPTError` for ids outside the vocabulary and for more tokens than the model has positions.
+    """
+    ids = np.asarray(inputs, dtype=np.int64)
+    (n_vocab, _), (n_ctx, _) = wte.shape, wpe.shape
+    if ids.size and not 0 <= ids.min() <= ids.max() < n_vocab:
+        wrong = ids[(ids < 0) | (ids >= n_vocab)][0]
+        raise PicoGPTError(f"token id {wrong} is outside the vocabulary, which has ids 0 to {n_vocab - 1}")
+    n_seq = ids.shape[-1]
+    if n_past + n_seq > n_ctx:
+        raise PicoGPTError(f"{n_past + n_seq} tokens are more than the model's context of {n_ctx}; shorten the input")
+    positions = np.arange(n_past, n_past + n_seq)
+    if n_pad is not None:
+        positions = np.maximum(positions - n_pad[:, None], 0)
+    return wte[ids] + wpe[positions]
+
+
+def hidden_states(
+    inputs: npt.ArrayLike,
+    wte: Array,
+    wpe: Array,
+    blocks: list[Params],
+    ln_f: Params,
+    n_head: int,
+    *,
+    cache: KVCache | None = None,
+    n_pad: Array | None = None,
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
+    """The last hidden states, before the projection to the vocabulary. See `gpt2` for the arguments."""
+    n_past = cache.length if cache is not None else 0
+    x = embed(inputs, wte, wpe, n_past, n_pad)
+    n_seq = x.shape[-2]
+    pasts = cache.layers(n_seq) if cache is not None else [None] * len(blocks)
+    for block, past in zip(blocks, pasts, strict=True):
+        x = transformer_block(x, **block, n_head=n_head, past=past, n_pad=n_pad)
+    if cache is not None:
+        cache.length = n_past + n_seq
+    return layer_norm(x, **ln_f)
+
+
+def gpt2(
+    inputs: npt.ArrayLike,
+    wte: Array,
+    wpe: Array,
+    blocks: list[Params],
+    ln_f: Params,
+    n_head: int,
+    *,
+    cache: KVCache | None = None,
+    n_pad: Array | None = None,
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
+    """Logits of the next token behind every token of `inputs`, ids `[n_seq]` or `[batch, n_seq]`.
+
+    With a `cache` the inputs go on behind what it holds, and are added to it: a sequence may be given whole or in
+    any chunks. `n_pad [batch]` counts the pads on the left of each row of a batch whose rows differ in length; the
+    logits at pads mean nothing. Raises `PicoGPTError` for ids outside the vocabulary or too many tokens.
+    """
+    x = hidden_states(inputs, wte, wpe, blocks, ln_f, n_head, cache=cache, n_pad=n_pad)
+    return x @ wte.T  # the embedding, transposed, is the output projection too
