@@ -1,0 +1,63 @@
+"""The house's one rule of structure: imports run strictly downward, and the heavy ones stay outside."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "picogpt"
+
+# from the ground up; a module may import what stands below its own floor, and its own folder
+FLOORS = [
+    {"errors"},
+    {"cache", "tokenizers", "checkpoints", "sampling", "windows"},
+    {"model"},
+    {"quantize"},
+    {"generation", "scoring", "training", "pretrained", "download"},
+    {"__init__"},
+    {"cli"},
+    {"__main__"},
+]
+FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names imported anywhere in a module; for our own package the room."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward(path: Path) -> None:
+    own = room(path)
+    assert own in FLOOR, f"{own} is a new room: give it a floor here"
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        assert top not in {"tensorflow", "torch", "transformers"}, f"{path} imports {top}"
+        if top == "picogpt":
+            other = rest.split(".")[0]
+            other = other if other in FLOOR else "__init__"
+            assert other == own or FLOOR[other] < FLOOR[own], f"{own} must not import {other}"
+
+
+def test_importing_picogpt_is_light() -> None:
+    """A cold start is most of a short run: what only some commands need loads in those commands."""
+    heavy = {"requests", "tqdm", "tensorflow", "torch", "matplotlib", "safetensors", "urllib3", "hypothesis"}
+    code = "import sys, picogpt, picogpt.cli; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(result.stdout.split())

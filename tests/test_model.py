@@ -1,0 +1,207 @@
+"""The forward pass: each function against its definition, the whole against transformers' numbers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picogpt.cache import KVCache
+from picogpt.errors import PicoGPTError
+from picogpt.model import (
+    attention,
+    causal_attention,
+    ffn,
+    gelu,
+    gpt2,
+    hidden_states,
+    layer_norm,
+    linear,
+    merge_heads,
+    mha,
+    softmax,
+    split_heads,
+    transformer_block,
+)
+from tests.random_model import N_CTX, N_EMBD, N_HEAD, N_VOCAB, random_params
+
+
+def leaves(tree: Any) -> list[npt.NDArray[Any]]:
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for child in tree for leaf in leaves(child)] if isinstance(tree, list) else [tree]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_function_keeps_its_dtype(dtype: type) -> None:
+    """NumPy 2 makes float64 of float32 with any NumPy float64 scalar: picoGPT runs at half speed for it."""
+    rng = np.random.default_rng(0)
+    params = random_params(rng, dtype)
+    block = params["blocks"][0]
+    x = rng.standard_normal((5, N_EMBD)).astype(dtype)
+    q = rng.standard_normal((N_HEAD, 5, 7)).astype(dtype)
+    cache = KVCache.for_params(params, N_HEAD)
+    results = [
+        gelu(x),
+        softmax(x),
+        layer_norm(x, **block["ln_1"]),
+        linear(x, **block["attn"]["c_attn"]),
+        ffn(x, **block["mlp"]),
+        attention(q, q, q),
+        causal_attention(q, q, q),
+        mha(x, **block["attn"], n_head=N_HEAD),
+        transformer_block(x, **block, n_head=N_HEAD),
+        hidden_states([1, 2, 3], **params, n_head=N_HEAD),
+        gpt2([1, 2, 3], **params, n_head=N_HEAD),
+        gpt2([1, 2, 3], **params, n_head=N_HEAD, cache=cache),
+        gpt2([[1, 2, 3]], **params, n_head=N_HEAD, n_pad=np.array([1])),
+        cache.kv,
+    ]
+    assert {result.dtype for result in results} == {np.dtype(dtype)}
+
+
+def test_gelu_is_the_tanh_form() -> None:
+    """The exact erf form differs from GPT-2's by up to 5e-4."""
+    x = np.linspace(-6, 6, 101)
+    expected = [0.5 * t * (1 + math.tanh(math.sqrt(2 / math.pi) * (t + 0.044715 * t**3))) for t in x]
+    np.testing.assert_allclose(gelu(x), expected, atol=1e-15)
+
+
+def test_softmax_survives_huge_scores() -> None:
+    np.testing.assert_allclose(softmax(np.array([1e4, 1e4, -1e4])), [0.5, 0.5, 0.0])
+
+
+def test_layer_norm_has_mean_b_and_deviation_g() -> None:
+    x = 3 + 5 * np.random.default_rng(0).standard_normal((7, 1009))
+    y = layer_norm(x, np.full(1009, 2.0), np.full(1009, -1.0))
+    np.testing.assert_allclose(y.mean(-1), -1, atol=1e-12)
+    np.testing.assert_allclose(y.std(-1), 2, atol=1e-6)
+
+
+def test_heads_split_and_merge_are_inverses() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 5, 21))
+    heads = split_heads(x, 3)
+    assert heads.shape == (2, 3, 5, 7)
+    np.testing.assert_array_equal(heads[1, 2, 4], x[1, 4, 14:])  # a head is a run of neighbouring columns
+    np.testing.assert_array_equal(merge_heads(heads), x)
+
+
+def plain_causal_attention(q: npt.NDArray[Any], k: npt.NDArray[Any], v: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The definition, one query of one head at a time."""
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    out = np.zeros((*q.shape[:-1], v.shape[-1]))
+    for index in np.ndindex(*q.shape[:-1]):
+        head, position = index[:-1], n_k - n_q + index[-1]
+        scores = k[head][: position + 1] @ q[index] / math.sqrt(q.shape[-1])
+        weights = np.exp(scores - scores.max())
+        out[index] = weights / weights.sum() @ v[head][: position + 1]
+    return out
+
+
+@pytest.mark.parametrize(("n_q", "n_k"), [(1, 1), (1, 7), (5, 5), (5, 11), (130, 131), (257, 307)])
+def test_causal_attention_in_blocks_is_the_definition(n_q: int, n_k: int) -> None:
+    """Block edges are where a query could see one key too few or too many."""
+    rng = np.random.default_rng(n_q)
+    q = rng.standard_normal((3, n_q, 7))
+    k, v = rng.standard_normal((2, 3, n_k, 7))
+    np.testing.assert_allclose(causal_attention(q, k, v), plain_causal_attention(q, k, v), atol=1e-13)
+
+
+def test_a_token_does_not_see_the_future() -> None:
+    rng = np.random.default_rng(1)
+    params = random_params(rng)
+    ids = rng.integers(N_VOCAB, size=N_CTX)
+    changed = ids.copy()
+    changed[17] = (ids[17] + 1) % N_VOCAB
+    before, after = (gpt2(x, **params, n_head=N_HEAD) for x in (ids, changed))
+    np.testing.assert_array_equal(before[:17], after[:17])
+    assert np.all(np.abs(before[17:] - after[17:]).max(axis=-1) > 1e-6)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(cuts=st.sets(st.integers(1, N_CTX - 1)), batch=st.sampled_from([(), (1,), (2,)]), seed=st.integers(0, 99))
+def test_cached_equals_uncached_for_any_chunks(cuts: set[int], batch: tuple[int, ...], seed: int) -> None:
+    """An off-by-one in the positions or the mask shows at some cut."""
+    rng = np.random.default_rng(seed)
+    params = random_params(rng)
+    ids = rng.integers(N_VOCAB, size=(*batch, N_CTX))
+    cache = KVCache.for_params(params, N_HEAD, batch)
+    edges = [0, *sorted(cuts), N_CTX]
+    chunks = [
+        gpt2(ids[..., start:end], **params, n_head=N_HEAD, cache=cache) for start, end in itertools.pairwise(edges)
+    ]
+    assert cache.length == N_CTX
+    full = gpt2(ids, **params, n_head=N_HEAD)
+    np.testing.assert_allclose(np.concatenate(chunks, axis=-2), full, rtol=0, atol=1e-12 * np.abs(full).max())
+
+
+def test_cached_equals_uncached_in_float32() -> None:
+    rng = np.random.default_rng(2)
+    params = random_params(rng, np.float32)
+    ids = rng.integers(N_VOCAB, size=N_CTX)
+    cache = KVCache.for_params(params, N_HEAD)
+    cached = np.concatenate([gpt2([i], **params, n_head=N_HEAD, cache=cache) for i in ids])
+    full = gpt2(ids, **params, n_head=N_HEAD)
+    assert np.abs(cached - full).max() <= 2e-5 * np.abs(full).max()
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(lengths=st.lists(st.integers(1, 13), min_size=1, max_size=4), n_more=st.integers(0, 5), cached=st.booleans())
+def test_left_padded_rows_are_what_they_are_alone(lengths: list[int], n_more: int, cached: bool) -> None:
+    """A pad that is seen, or a position counted from the pad, moves every logit of its row."""
+    rng = np.random.default_rng(len(lengths))
+    params = random_params(rng)
+    longest = max(lengths)
+    rows = [rng.integers(N_VOCAB, size=n + n_more) for n in lengths]
+    n_pad = np.array([longest - n for n in lengths])
+    batch = np.stack([np.concatenate([np.zeros(p, dtype=int), row]) for p, row in zip(n_pad, rows, strict=True)])
+    if cached:
+        cache = KVCache.for_params(params, N_HEAD, (len(rows),))
+        parts = [gpt2(batch[:, :longest], **params, n_head=N_HEAD, cache=cache, n_pad=n_pad)]
+        parts += [
+            gpt2(batch[:, i : i + 1], **params, n_head=N_HEAD, cache=cache, n_pad=n_pad)
+            for i in range(longest, longest + n_more)
+        ]
+        logits = np.concatenate(parts, axis=1)
+    else:
+        logits = gpt2(batch, **params, n_head=N_HEAD, n_pad=n_pad)
+    assert np.isfinite(logits).all()
+    for row, pad, ours in zip(rows, n_pad, logits, strict=True):
+        np.testing.assert_allclose(ours[pad:], gpt2(row, **params, n_head=N_HEAD), rtol=0, atol=1e-10)
+
+
+def test_nothing_given_is_changed() -> None:
+    """Working in place is allowed on the function's own arrays only."""
+    rng = np.random.default_rng(3)
+    params = random_params(rng)
+    copies = [leaf.copy() for leaf in leaves(params)]
+    ids = [3, 1, 4, 1, 5]
+    gpt2(ids, **params, n_head=N_HEAD, cache=KVCache.for_params(params, N_HEAD))
+    assert ids == [3, 1, 4, 1, 5]
+    for leaf, copy in zip(leaves(params), copies, strict=True):
+        np.testing.assert_array_equal(leaf, copy)
+    x = rng.standard_normal((5, N_EMBD))
+    for function in (gelu, softmax, lambda a: transformer_block(a, **params["blocks"][0], n_head=N_HEAD)):
+        before = x.copy()
+        function(x)
+        np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("ids", [[0, N_VOCAB], [-1, 0], [[0, 1], [2, 10**6]]])
+def test_ids_outside_the_vocabulary_are_named(ids: Any) -> None:
+    """NumPy would read -1 as the last row."""
+    params = random_params(np.random.default_rng(0))
+    with pytest.raises(PicoGPTError, match=r"token id (61|-1|1000000) is outside the vocabulary"):
+        gpt2(ids, **params, n_head=N_HEAD)
+
+
+def test_more_tokens_than_positions() -> None:
+    params = random_params(np.random.default_rng(0))
+    with pytest.raises(PicoGPTError, match=r"30 tokens are more than the model's context of 29"):
+        gpt2([1] * (N_CTX + 1), **params, n_head=N_HEAD)
