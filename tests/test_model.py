@@ -44,8 +44,8 @@ def test_every_function_keeps_its_dtype(dtype: type) -> None:
     rng = np.random.default_rng(0)
     params = random_params(rng, dtype)
     block = params["blocks"][0]
-    x = rng.standard_normal((5, N_EMBD)).astype(dtype)
-    q = rng.standard_normal((N_HEAD, 5, 7)).astype(dtype)
+    x: npt.NDArray[Any] = rng.standard_normal((5, N_EMBD)).astype(dtype)
+    q: npt.NDArray[Any] = rng.standard_normal((N_HEAD, 5, 7)).astype(dtype)
     cache = KVCache.for_params(params, N_HEAD)
     results = [
         gelu(x),
