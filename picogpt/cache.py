@@ -6,6 +6,7 @@ are written), so a step writes its own keys and values and copies nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,3 +71,33 @@ class KVCache:
                 f"use a shorter input or a larger cache"
             )
         return [LayerPast(k, v, self.length) for k, v in self.kv]
+
+    def repeat(self, n: int) -> KVCache:
+        """A new cache in which every row stands n times, one behind the other; what is filled is copied."""
+        n_layer, two, n_rows, n_head, n_ctx, d_head = self.kv.shape
+        repeated = KVCache(n_layer, n_head, n_ctx, d_head, (n_rows * n,), self.kv.dtype)
+        rows = repeated.kv.reshape(n_layer, two, n_rows, n, n_head, n_ctx, d_head)
+        rows[..., : self.length, :] = self.kv[:, :, :, None, :, : self.length]
+        repeated.length = self.length
+        return repeated
+
+    def select(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], start: int = 0) -> None:
+        """Make row i what row `rows[i]` was, and keep only as many rows as are named; some may be named twice.
+
+        Only rows that change are copied, and of these only the filled positions from `start`: give the first
+        position at which rows may differ.
+        """
+        old = np.asarray(rows)
+        new = np.arange(len(old))
+        moved = old != new
+        if moved.any():
+            filled = slice(start, self.length)
+            for layer in self.kv:  # one layer at a time: the rows on their way are copied once in between
+                layer[:, new[moved], :, filled] = layer[:, old[moved], :, filled]
+        self.kv = self.kv[:, :, : len(old)]
+
+    def trim(self, n: int) -> None:
+        """Forget the first n positions: pads that no row needs any more."""
+        for layer in self.kv:
+            layer[..., : self.length - n, :] = layer[..., n : self.length, :].copy()
+        self.length -= n

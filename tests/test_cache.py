@@ -38,3 +38,43 @@ def test_a_full_cache_says_so() -> None:
     cache.length = 4
     with pytest.raises(PicoGPTError, match="6 tokens do not fit into a cache of 5 positions"):
         cache.layers(2)
+
+
+def filled(n_rows: int) -> KVCache:
+    cache = KVCache(n_layer=2, n_head=3, n_ctx=11, d_head=5, batch=(n_rows,))
+    cache.kv[:] = np.random.default_rng(3).standard_normal(cache.kv.shape)
+    cache.length = 7
+    return cache
+
+
+def test_repeat_puts_the_copies_of_a_row_side_by_side() -> None:
+    cache = filled(2)
+    repeated = cache.repeat(3)
+    assert (repeated.length, repeated.n_ctx) == (7, 11)
+    np.testing.assert_array_equal(repeated.kv[..., :7, :], np.repeat(cache.kv, 3, axis=2)[..., :7, :])
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 1], [1, 0, 3, 2], [2, 2, 0, 0], []])
+def test_select_permutes_repeats_and_drops_rows(rows: list[int]) -> None:
+    """Rows that change places must not overwrite each other on the way."""
+    cache = filled(4)
+    expected = cache.kv[:, :, rows, :, :7].copy()
+    cache.select(rows)
+    np.testing.assert_array_equal(cache.kv[:, :, :, :, :7], expected)
+
+
+def test_select_leaves_alone_what_rows_share() -> None:
+    """Beams have the prompt in common: copying it at every step would cost more the longer it is."""
+    cache = filled(3)
+    before = cache.kv.copy()
+    cache.select([1, 0, 2], start=5)
+    np.testing.assert_array_equal(cache.kv[:, :, :, :, :5], before[:, :, :, :, :5])
+    np.testing.assert_array_equal(cache.kv[:, :, :, :, 5:7], before[:, :, [1, 0, 2], :, 5:7])
+
+
+def test_trim_forgets_the_first_positions() -> None:
+    cache = filled(3)
+    before = cache.kv.copy()
+    cache.trim(2)
+    assert cache.length == 5
+    np.testing.assert_array_equal(cache.kv[..., :5, :], before[..., 2:7, :])
