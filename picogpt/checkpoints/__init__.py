@@ -1,0 +1,77 @@
+"""Checkpoints on the disk: formats -> flat `{name: array}` -> one table of names -> nested params.
+
+A layout is a set of files in one directory, recognised by its config: OpenAI's, or Hugging Face's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from picogpt.checkpoints import huggingface, openai
+from picogpt.checkpoints.huggingface import write as write_huggingface
+from picogpt.checkpoints.names import HParams, Params, flatten, n_params, nest, param_shapes
+from picogpt.checkpoints.openai import write as write_openai
+from picogpt.errors import PicoGPTError
+
+__all__ = [
+    "LAYOUTS",
+    "flatten",
+    "is_complete",
+    "layout",
+    "n_params",
+    "nest",
+    "param_shapes",
+    "read_checkpoint",
+    "read_hparams",
+    "weight_files",
+    "write_huggingface",
+    "write_openai",
+]
+
+LAYOUTS: dict[str, tuple[str, ModuleType]] = {  # name -> the file that tells it, and who reads it
+    "openai": (openai.HPARAMS, openai),
+    "huggingface": (huggingface.CONFIG, huggingface),
+}
+
+
+def layout(directory: Path) -> str:
+    """Which layout the directory has. Raises `PicoGPTError` when it has neither."""
+    for name, (config, _) in LAYOUTS.items():
+        if (directory / config).is_file():
+            return name
+    raise PicoGPTError(
+        f"{directory} holds no model: it has neither {openai.HPARAMS} (OpenAI's layout) "
+        f"nor {huggingface.CONFIG} (Hugging Face's)"
+    )
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that hold the model's weights, whether they are there or not."""
+    _, reader = LAYOUTS[layout(directory)]
+    return reader.weight_files(directory)
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether the directory holds a model, and all of its weights."""
+    try:
+        return all(path.is_file() for path in weight_files(directory))
+    except PicoGPTError:
+        return False
+
+
+def read_hparams(directory: Path) -> HParams:
+    """`n_vocab n_ctx n_embd n_head n_layer`, without touching the weights."""
+    _, reader = LAYOUTS[layout(directory)]
+    return reader.read_hparams(directory)
+
+
+def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
+    """The model's hparams, and its params in float32, read-only where they are mapped from the file.
+
+    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them all when parameters
+    are missing, unexpected or mis-shaped.
+    """
+    _, reader = LAYOUTS[layout(directory)]
+    hparams = reader.read_hparams(directory)
+    return hparams, reader.read_params(directory, hparams)

@@ -1,0 +1,122 @@
+"""Hugging Face's layout: `config.json`, and `model.safetensors` whole or in shards that an index lists."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picogpt.checkpoints.files import read_json, replacing
+from picogpt.checkpoints.names import (
+    HParams,
+    Params,
+    check_hparams,
+    check_shapes,
+    flatten,
+    huggingface_name,
+    nest,
+    param_shapes,
+)
+from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
+from picogpt.errors import PicoGPTError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+
+CONFIG_NAMES = {"n_vocab": "vocab_size", "n_ctx": "n_positions"}  # what the config calls otherwise than we do
+PREFIX = "transformer."  # the body's name within GPT2LMHeadModel; files of GPT2Model go without
+BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # constants that old versions saved beside the weights
+
+# What `model.py` computes. A config that asks for something else would load and give wrong numbers.
+SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),  # three names of the tanh form
+    "layer_norm_epsilon": (1e-5,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+    "tie_word_embeddings": (True,),
+}
+
+
+def read_hparams(directory: Path) -> HParams:
+    """The model's five numbers, from a config that describes a plain GPT-2; else `PicoGPTError`."""
+    path = directory / CONFIG
+    config = read_json(path)
+    source = str(path)
+    n_embd = config.get("n_embd")
+    supported = SUPPORTED | {"n_inner": (None, 4 * n_embd if isinstance(n_embd, int) else None)}
+    wrong = [
+        f"{key} = {config[key]!r} (not {' or '.join(map(repr, values))})"
+        for key, values in supported.items()
+        if key in config and config[key] not in values
+    ]
+    if wrong:
+        raise PicoGPTError(f"{source} describes a model that is not GPT-2's: {', '.join(wrong)}")
+    ours = {theirs: ours for ours, theirs in CONFIG_NAMES.items()}
+    return check_hparams({ours.get(key, key): value for key, value in config.items()}, source)
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that hold the weights, present or not."""
+    index = directory / WEIGHTS_INDEX
+    if (directory / WEIGHTS).is_file() or not index.is_file():
+        return [directory / WEIGHTS]
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise PicoGPTError(f"{index} has no weight_map, which says what file each weight is in")
+    return sorted({directory / str(name) for name in weight_map.values()})
+
+
+def read_params(directory: Path, hparams: HParams) -> Params:
+    """The parameters in float32. Raises `PicoGPTError` when the files do not hold exactly the model's parameters."""
+    stored: dict[str, Stored] = {}
+    for path in weight_files(directory):
+        stored |= {name.removeprefix(PREFIX): tensor for name, tensor in read_safetensors(path).items()}
+    weights = {name: tensor for name, tensor in stored.items() if not BUFFER.fullmatch(name)}
+    lm_head = weights.pop("lm_head.weight", None)
+    shapes = param_shapes(hparams)
+    check_shapes(
+        {name: tensor.shape for name, tensor in weights.items()},
+        {huggingface_name(path): shape for path, shape in shapes.items()},
+        str(directory),
+    )
+    flat = {path: widen(weights[huggingface_name(path)]) for path in shapes}
+    if lm_head is not None and not np.array_equal(widen(lm_head), flat["wte"]):
+        raise PicoGPTError(f"{directory} has an lm_head.weight that is not wte.weight; GPT-2 ties the two")
+    return nest(flat)
+
+
+def write(
+    directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, eot_token: int | None = None
+) -> None:
+    """Write `config.json` and `model.safetensors`, each whole or not at all.
+
+    `dtype` is float32, float16 or bfloat16. `eot_token` is the id that ends a text, which other programs read from
+    the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond float16's range.
+    """
+    if dtype not in CODES:
+        raise PicoGPTError(f"weights cannot be stored as {dtype}; choose from {', '.join(CODES)}")
+    flat = flatten(params)
+    shapes = param_shapes(hparams)
+    check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    largest = float(np.finfo(np.float16).max)
+    if dtype == "float16" and any(np.abs(array).max() > largest for array in flat.values()):
+        raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
+    write_safetensors(directory / WEIGHTS, {PREFIX + huggingface_name(path): flat[path] for path in shapes}, dtype)
+    config = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        **{CONFIG_NAMES.get(name, name): value for name, value in hparams.items()},
+        "bos_token_id": eot_token,
+        "eos_token_id": eot_token,
+        "dtype": dtype,
+    }
+    with replacing(directory / CONFIG) as file:
+        file.write((json.dumps(config, indent=2) + "\n").encode())

@@ -1,0 +1,125 @@
+"""What a model's parameters are called and how large they are: in our tree, in OpenAI's files, in Hugging Face's.
+
+`param_shapes` is the single truth. Loading, checking, counting and writing all ask it. A dotted path such as
+`blocks.0.attn.c_attn.w` names the place `params["blocks"][0]["attn"]["c_attn"]["w"]`; a dict of them is called flat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt.errors import PicoGPTError
+
+Array = npt.NDArray[np.floating[Any]]
+HParams = dict[str, int]
+Params = dict[str, Any]
+Shape = tuple[int, ...]
+
+HPARAMS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")
+
+
+def check_hparams(hparams: Mapping[str, object], source: str) -> HParams:
+    """The five numbers that make a GPT-2, checked; `source` is the file they stand in, for the message."""
+    missing = [name for name in HPARAMS if name not in hparams]
+    if missing:
+        raise PicoGPTError(f"{source} does not say {', '.join(missing)}; a GPT-2 needs {', '.join(HPARAMS)}")
+    checked: HParams = {}
+    for name in HPARAMS:
+        value = hparams[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise PicoGPTError(f"{source} has {name} = {value!r}; it must be a whole number of at least 1")
+        checked[name] = value
+    if checked["n_embd"] % checked["n_head"]:
+        raise PicoGPTError(
+            f"{source} has n_embd = {checked['n_embd']}, which n_head = {checked['n_head']} heads cannot share evenly"
+        )
+    return checked
+
+
+def param_shapes(hparams: HParams) -> dict[str, Shape]:
+    """Every parameter of the model that `hparams` describe: dotted path -> shape. Weights are [n_in, n_out]."""
+    n_embd = hparams["n_embd"]
+    norm: dict[str, Shape] = {"g": (n_embd,), "b": (n_embd,)}
+
+    def linear(n_in: int, n_out: int) -> dict[str, Shape]:
+        return {"w": (n_in, n_out), "b": (n_out,)}
+
+    block: dict[str, dict[str, Shape]] = {
+        "attn.c_attn": linear(n_embd, 3 * n_embd),
+        "attn.c_proj": linear(n_embd, n_embd),
+        "ln_1": norm,
+        "ln_2": norm,
+        "mlp.c_fc": linear(n_embd, 4 * n_embd),
+        "mlp.c_proj": linear(4 * n_embd, n_embd),
+    }
+    shapes: dict[str, Shape] = {"wte": (hparams["n_vocab"], n_embd), "wpe": (hparams["n_ctx"], n_embd)}
+    for i in range(hparams["n_layer"]):
+        for layer, arrays in block.items():
+            shapes |= {f"blocks.{i}.{layer}.{name}": shape for name, shape in arrays.items()}
+    return shapes | {f"ln_f.{name}": shape for name, shape in norm.items()}
+
+
+def n_params(hparams: HParams) -> int:
+    """How many numbers the model has; 124439808 for GPT-2's smallest."""
+    return sum(math.prod(shape) for shape in param_shapes(hparams).values())
+
+
+def openai_name(path: str) -> str:
+    """`blocks.0.attn.c_attn.w` -> `model/h0/attn/c_attn/w`, the name in OpenAI's TensorFlow checkpoints."""
+    return "model/" + path.replace("blocks.", "h", 1).replace(".", "/")
+
+
+def huggingface_name(path: str) -> str:
+    """`blocks.0.attn.c_attn.w` -> `h.0.attn.c_attn.weight`, the name in Hugging Face's GPT2Model."""
+    layer, _, leaf = path.replace("blocks.", "h.", 1).rpartition(".")
+    if not layer:  # the two embeddings, which are leaves of our tree and modules of theirs
+        return f"{leaf}.weight"
+    return f"{layer}.{'bias' if leaf == 'b' else 'weight'}"
+
+
+def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], source: str) -> None:
+    """Raise one `PicoGPTError` that lists every missing, unexpected and mis-shaped parameter of `source`."""
+    wrong = [
+        f"{name} is {list(found[name])} and not {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != shape
+    ]
+    lists = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+        "mis-shaped": wrong,
+    }
+    problems = [f"{kind}: {', '.join(names)}" for kind, names in lists.items() if names]
+    if problems:
+        raise PicoGPTError(f"{source} does not hold the parameters of its model; {'; '.join(problems)}")
+
+
+def nest(flat: Mapping[str, Array]) -> Params:
+    """`{"blocks.0.ln_1.g": …}` -> `{"blocks": [{"ln_1": {"g": …}}]}`."""
+    params: Params = {}
+    for path, array in flat.items():
+        *branches, leaf = path.split(".")
+        node = params
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        node[leaf] = array
+    blocks = params["blocks"]
+    return params | {"blocks": [blocks[str(i)] for i in range(len(blocks))]}
+
+
+def flatten(params: Params) -> dict[str, Array]:
+    """The inverse of `nest`; `params` may be any tree of dicts and lists."""
+
+    def walk(node: Any, path: str) -> Iterator[tuple[str, Array]]:
+        if isinstance(node, np.ndarray):
+            yield path, node
+        else:
+            for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+                yield from walk(child, f"{path}.{key}" if path else str(key))
+
+    return dict(walk(params, ""))

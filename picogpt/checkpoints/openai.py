@@ -1,0 +1,90 @@
+"""OpenAI's layout: `hparams.json`, and a TensorFlow checkpoint that the file `checkpoint` names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from picogpt.checkpoints.files import read_json, replacing, require_files
+from picogpt.checkpoints.names import (
+    HParams,
+    Params,
+    Shape,
+    check_hparams,
+    check_shapes,
+    flatten,
+    nest,
+    openai_name,
+    param_shapes,
+)
+from picogpt.checkpoints.tf_bundle import data_path, index_path, read_bundle, read_index, write_bundle
+from picogpt.errors import PicoGPTError
+
+HPARAMS = "hparams.json"
+CHECKPOINT = "checkpoint"
+PREFIX = "model.ckpt"
+
+
+def read_hparams(directory: Path) -> HParams:
+    path = directory / HPARAMS
+    return check_hparams(read_json(path), str(path))
+
+
+def checkpoint_prefix(directory: Path) -> Path:
+    """The path that the checkpoint's files begin with.
+
+    `checkpoint` may name it by where it once was: a path from another machine's root stands for its last part here.
+    """
+    path = directory / CHECKPOINT
+    require_files([path])
+    found = re.search(r'^model_checkpoint_path: *"(.+)"', path.read_text(encoding="utf-8", errors="replace"), re.M)
+    if not found:
+        raise PicoGPTError(f'{path} has no line like model_checkpoint_path: "{PREFIX}"; download or copy it again')
+    prefix = Path(found[1])
+    return directory / (prefix.name if prefix.is_absolute() else prefix)
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that hold the weights, present or not."""
+    if not (directory / CHECKPOINT).is_file():
+        return [directory / CHECKPOINT]
+    prefix = checkpoint_prefix(directory)
+    index = index_path(prefix)
+    if not index.is_file():
+        return [directory / CHECKPOINT, index]
+    n_shards = read_index(index).n_shards
+    return [directory / CHECKPOINT, index, *(data_path(prefix, shard, n_shards) for shard in range(n_shards))]
+
+
+def stored_shape(path: str, shape: Shape) -> Shape:
+    """OpenAI's weights are convolutions of width 1: `[1, n_in, n_out]`."""
+    return (1, *shape) if path.endswith(".w") else shape
+
+
+def read_params(directory: Path, hparams: HParams) -> Params:
+    """The parameters as read-only views of the mapped files. Raises `PicoGPTError` when they are not the model's."""
+    prefix = checkpoint_prefix(directory)
+    tensors = read_bundle(prefix)
+    shapes = param_shapes(hparams)
+    check_shapes(
+        {name: tensor.shape for name, tensor in tensors.items()},
+        {openai_name(path): stored_shape(path, shape) for path, shape in shapes.items()},
+        str(index_path(prefix)),
+    )
+    return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in shapes.items()})
+
+
+def write(directory: Path, hparams: HParams, params: Params) -> None:
+    """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all."""
+    flat = flatten(params)
+    shapes = param_shapes(hparams)
+    check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    write_bundle(
+        directory / PREFIX,
+        {openai_name(path): flat[path].reshape(stored_shape(path, shape)) for path, shape in shapes.items()},
+    )
+    with replacing(directory / CHECKPOINT) as file:
+        file.write(f'model_checkpoint_path: "{PREFIX}"\nall_model_checkpoint_paths: "{PREFIX}"\n'.encode())
+    with replacing(directory / HPARAMS) as file:
+        file.write(json.dumps(hparams).encode())

@@ -1,0 +1,91 @@
+"""The safetensors format: a JSON header that says where each tensor is, then the tensors.
+
+The `safetensors` package checks the file. The tensors are then mapped where the header says they are, since the
+package's own NumPy interface copies them and knows no bfloat16.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt.checkpoints.files import Bytes, map_file, replacing, require_files
+from picogpt.errors import PicoGPTError
+
+Array = npt.NDArray[np.floating[Any]]
+
+CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
+LENGTH_SIZE = 8  # the header's length stands before it
+
+
+class Stored(NamedTuple):
+    """A tensor as it lies in the file: where that is, the format's name of its dtype, its shape, its bytes."""
+
+    place: str
+    code: str
+    shape: tuple[int, ...]
+    data: Bytes
+
+
+def read_safetensors(path: Path) -> dict[str, Stored]:
+    """Every tensor of the file by its name, memory-mapped. Raises `PicoGPTError` for a truncated or damaged file."""
+    from safetensors import SafetensorError, safe_open  # here and not above, since only this layout needs it
+
+    require_files([path])
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise PicoGPTError(f"{path} is not a whole safetensors file ({error}); download or copy it again") from error
+    file = map_file(path)
+    start = LENGTH_SIZE + int.from_bytes(file[:LENGTH_SIZE].tobytes(), "little")
+    header = json.loads(file[LENGTH_SIZE:start].tobytes())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        data = file[start + begin : start + end]
+        tensors[name] = Stored(f"{path}: {name}", tensor["dtype"], tuple(tensor["shape"]), data)
+    return tensors
+
+
+def widen(tensor: Stored) -> Array:
+    """The tensor in float32: a view of the file where it is float32 there and aligned, else a copy."""
+    match tensor.code:
+        case "F32":
+            wide = np.require(tensor.data.view("<f4"), requirements="A")
+        case "F16":
+            wide = tensor.data.view("<f2").astype(np.float32)
+        case "BF16":  # the upper half of a float32
+            wide = (tensor.data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+        case code:
+            raise PicoGPTError(f"{tensor.place} is stored as {code}; only {', '.join(CODES.values())} are read")
+    return wide.reshape(tensor.shape)
+
+
+def narrow(array: Array, dtype: str) -> npt.NDArray[Any]:
+    """A float32 array in the dtype that a file shall have, rounded to nearest, ties to even."""
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return np.ascontiguousarray(array, "<f4" if dtype == "float32" else "<f2")
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Array], dtype: str = "float32") -> None:
+    """Write the tensors one after the other, so that no second copy of the model is ever in memory."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # what transformers expects to find
+    end = 0
+    for name, array in tensors.items():
+        begin, end = end, end + array.size * (4 if dtype == "float32" else 2)
+        header[name] = {"dtype": CODES[dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % LENGTH_SIZE)  # so that the first tensor is aligned
+    with replacing(path) as file:
+        file.write(len(encoded).to_bytes(LENGTH_SIZE, "little") + encoded)
+        for array in tensors.values():
+            narrow(array, dtype).tofile(file)

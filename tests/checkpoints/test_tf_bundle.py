@@ -1,0 +1,217 @@
+"""Damaged, foreign and unusual bundles. What whole ones must hold is in test_tensorflow.py."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picogpt.checkpoints import tf_bundle
+from picogpt.checkpoints.tf_bundle import (
+    block_bytes,
+    bytes_field,
+    damaged_tensors,
+    data_path,
+    handle_bytes,
+    index_path,
+    masked_crc32c,
+    parse_message,
+    read_bundle,
+    read_index,
+    read_table,
+    read_varint,
+    sealed,
+    table_bytes,
+    varint,
+    varint_field,
+    write_bundle,
+)
+from picogpt.errors import PicoGPTError
+
+DT_INT64 = 9
+HEADER = (b"", varint_field(1, 1) + bytes_field(3, varint_field(1, 1)))
+
+
+def sample(n: int = 40) -> dict[str, Any]:
+    rng = np.random.default_rng(3)
+    return {f"model/h{i}/w": rng.standard_normal((1, 3 + i, 5)).astype(np.float32) for i in range(n)}
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "model.ckpt", sample())
+    return tmp_path / "model.ckpt"
+
+
+def write_index(prefix: Path, *entries: tuple[bytes, bytes]) -> None:
+    index_path(prefix).write_bytes(table_bytes([HEADER, *entries]))
+
+
+def test_round_trip(prefix: Path) -> None:
+    """More than sixteen keys, so that a block has several restarts."""
+    tensors = read_bundle(prefix)
+    for name, array in sample().items():
+        np.testing.assert_array_equal(tensors.pop(name), array, strict=True)
+    assert not tensors
+
+
+def test_weights_are_read_only(prefix: Path) -> None:
+    """They are the file; whoever wants to change them copies them first."""
+    assert not any(array.flags.writeable for array in read_bundle(prefix).values())
+
+
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=3))
+@settings(deadline=None, derandomize=True)
+def test_varints_round_trip(number: int, rest: bytes) -> None:
+    encoded = varint(number)
+    assert read_varint(encoded + rest, 0) == (number, len(encoded))
+
+
+@given(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=6).filter(lambda key: key[0] < 255), st.binary(max_size=9), min_size=1
+    )
+)
+@settings(deadline=None, derandomize=True)
+def test_tables_round_trip(entries: dict[bytes, bytes]) -> None:
+    """Keys that share any beginning, in any number, come back whole."""
+    table = sorted(entries.items())
+    assert list(read_table(table_bytes(table))) == table
+
+
+def test_a_table_of_several_blocks_is_read_whole() -> None:
+    """Thousands of tensors fill more than one block, each with its own handle in the index."""
+    blocks = [sealed(block_bytes([(b"a", b"1"), (b"ab", b"2")])), sealed(block_bytes([(b"b", b"3")]))]
+    starts = [0, len(blocks[0])]
+    meta = sealed(block_bytes([]))
+    index = sealed(block_bytes([(b"b", handle_bytes(0, blocks[0])), (b"c", handle_bytes(starts[1], blocks[1]))]))
+    body = b"".join(blocks)
+    footer = handle_bytes(len(body), meta) + handle_bytes(len(body) + len(meta), index)
+    table = body + meta + index + footer.ljust(40, b"\0") + tf_bundle.MAGIC
+    assert list(read_table(table)) == [(b"a", b"1"), (b"ab", b"2"), (b"b", b"3")]
+
+
+def test_missing_files_are_named(prefix: Path) -> None:
+    data_path(prefix, 0, 1).unlink()
+    with pytest.raises(PicoGPTError, match=r"missing: .*model\.ckpt\.data-00000-of-00001"):
+        read_bundle(prefix)
+    index_path(prefix).unlink()
+    with pytest.raises(PicoGPTError, match=r"missing: .*model\.ckpt\.index"):
+        read_bundle(prefix)
+
+
+def test_every_truncation_of_the_index_is_found(tmp_path: Path) -> None:
+    prefix = tmp_path / "model.ckpt"
+    write_bundle(prefix, sample(3))
+    whole = index_path(prefix).read_bytes()
+    for size in range(len(whole)):
+        index_path(prefix).write_bytes(whole[:size])
+        with pytest.raises(PicoGPTError, match=r"model\.ckpt\.index is not a whole TensorFlow checkpoint index"):
+            read_index(index_path(prefix))
+
+
+def test_every_damaged_byte_of_the_index_is_found(tmp_path: Path) -> None:
+    """A byte of the index either has no meaning (padding, the empty meta index) or its damage is an error."""
+    prefix = tmp_path / "model.ckpt"
+    write_bundle(prefix, sample(3))
+    whole = index_path(prefix).read_bytes()
+    expected = read_index(index_path(prefix))
+    for position in range(len(whole)):
+        index_path(prefix).write_bytes(whole[:position] + bytes([whole[position] ^ 0x41]) + whole[position + 1 :])
+        with contextlib.suppress(PicoGPTError):
+            assert read_index(index_path(prefix)) == expected
+
+
+@given(st.binary(max_size=60), st.binary(max_size=40))
+@settings(deadline=None, derandomize=True)
+def test_no_bytes_make_the_reader_fail_otherwise(
+    tmp_path_factory: pytest.TempPathFactory, junk: bytes, tail: bytes
+) -> None:
+    """Whatever stands before the magic number: an error in one line, never a hang or another exception."""
+    path = tmp_path_factory.mktemp("junk") / "model.ckpt.index"
+    path.write_bytes(junk + tail.ljust(40, b"\0") + tf_bundle.MAGIC)
+    with pytest.raises(PicoGPTError):
+        read_index(path)
+
+
+@given(st.binary(max_size=40))
+@settings(deadline=None, derandomize=True)
+def test_no_protocol_buffer_makes_the_parser_fail_otherwise(data: bytes) -> None:
+    with contextlib.suppress(ValueError, IndexError, struct.error):  # what read_index turns into one line
+        parse_message(data)
+
+
+def test_data_cut_short(prefix: Path) -> None:
+    path = data_path(prefix, 0, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PicoGPTError, match=r"data-00000-of-00001 is cut short: it has 17999 bytes, .* ends at 18000"):
+        read_bundle(prefix)
+
+
+def test_an_error_page_in_place_of_the_data(prefix: Path) -> None:
+    data_path(prefix, 0, 1).write_text("<?xml version='1.0'?><Error>BlobNotFound</Error>")
+    with pytest.raises(PicoGPTError, match="is cut short: it has 48 bytes"):
+        read_bundle(prefix)
+
+
+def entry(dtype: int = 1, shape: tuple[int, ...] = (2, 3), shard: int = 0, offset: int = 0, size: int = 24) -> bytes:
+    dims = b"".join(bytes_field(2, varint_field(1, n)) for n in shape)
+    return (
+        varint_field(1, dtype)
+        + bytes_field(2, dims)
+        + varint_field(3, shard)
+        + varint_field(4, offset)
+        + varint_field(5, size)
+    )
+
+
+def test_other_dtypes_are_refused_by_name(prefix: Path) -> None:
+    write_index(prefix, (b"global_step", entry(DT_INT64, (), size=8)))
+    with pytest.raises(PicoGPTError, match="global_step has TensorFlow's dtype 9; only float32"):
+        read_bundle(prefix)
+
+
+def test_a_size_that_does_not_fit_the_shape(prefix: Path) -> None:
+    write_index(prefix, (b"model/wte", entry(shape=(2, 5))))
+    with pytest.raises(PicoGPTError, match=r"24 bytes for model/wte \[2, 5\]"):
+        read_bundle(prefix)
+
+
+def test_a_data_file_that_is_not_counted(prefix: Path) -> None:
+    write_index(prefix, (b"model/wte", entry(shard=1)))
+    with pytest.raises(PicoGPTError, match="a tensor is in data file 1 of 1"):
+        read_bundle(prefix)
+
+
+def test_slices_are_refused(prefix: Path) -> None:
+    write_index(prefix, (b"model/wte", entry() + bytes_field(7, b"")))
+    with pytest.raises(PicoGPTError, match="stored in slices"):
+        read_bundle(prefix)
+
+
+def test_big_endian_is_refused(prefix: Path) -> None:
+    index_path(prefix).write_bytes(table_bytes([(b"", varint_field(1, 1) + varint_field(2, 1)), (b"a", entry())]))
+    with pytest.raises(PicoGPTError, match="big-endian"):
+        read_bundle(prefix)
+
+
+def test_a_compressed_block_is_refused_by_name() -> None:
+    block = block_bytes([(b"", b"")])
+    compressed = block + b"\1" + struct.pack("<I", masked_crc32c(block + b"\1"))
+    with pytest.raises(ValueError, match="snappy"):
+        list(tf_bundle.read_block(compressed, 0, len(block)))
+
+
+def test_a_flipped_bit_is_found_in_its_tensor(prefix: Path) -> None:
+    assert damaged_tensors(prefix) == []
+    path = data_path(prefix, 0, 1)
+    data = bytearray(path.read_bytes())
+    data[60 + 1] ^= 1  # the first tensor, h0, has 1·3·5 numbers; the second in the file's order is h1
+    path.write_bytes(data)
+    assert damaged_tensors(prefix) == ["model/h1/w"]
