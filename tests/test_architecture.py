@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "picogpt"
 # from the ground up; a module may import what stands below its own floor, and its own folder
 FLOORS = [
     {"errors"},
-    {"cache", "tokenizers", "checkpoints", "sampling", "windows"},
+    {"cache", "rowwise", "tokenizers", "checkpoints", "sampling", "windows"},
     {"model"},
     {"quantize"},
     {"generation", "scoring", "training", "pretrained", "download"},

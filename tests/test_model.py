@@ -25,6 +25,7 @@ from picogpt.model import (
     linear,
     merge_heads,
     mha,
+    project,
     softmax,
     split_heads,
     transformer_block,
@@ -71,6 +72,8 @@ def test_gelu_is_the_tanh_form() -> None:
     x = np.linspace(-6, 6, 101)
     expected = [0.5 * t * (1 + math.tanh(math.sqrt(2 / math.pi) * (t + 0.044715 * t**3))) for t in x]
     np.testing.assert_allclose(gelu(x), expected, atol=1e-15)
+    for dtype in (np.float32, np.float64):  # where the exponential overflows
+        np.testing.assert_array_equal(gelu(np.array([-1e3, -40, 40, 1e3], dtype)), [0, 0, 40, 1e3])
 
 
 def test_softmax_survives_huge_scores() -> None:
@@ -82,6 +85,13 @@ def test_layer_norm_has_mean_b_and_deviation_g() -> None:
     y = layer_norm(x, np.full(1009, 2.0), np.full(1009, -1.0))
     np.testing.assert_allclose(y.mean(-1), -1, atol=1e-12)
     np.testing.assert_allclose(y.std(-1), 2, atol=1e-6)
+
+
+def test_a_batch_is_projected_as_its_rows_are() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 5, 7)), rng.standard_normal((7, 11))
+    np.testing.assert_allclose(project(x, w), x @ w, atol=1e-14)
+    np.testing.assert_allclose(project(x[0, 0, 0], w), x[0, 0, 0] @ w, atol=1e-14)
 
 
 def test_heads_split_and_merge_are_inverses() -> None:
