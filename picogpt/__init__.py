@@ -9,7 +9,8 @@ Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` tou
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2
+from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params
 
 __version__ = "0.1.0"
 
-__all__ = ["KVCache", "PicoGPTError", "__version__", "gpt2"]
+__all__ = ["GPT2", "KVCache", "PicoGPTError", "__version__", "gpt2", "load", "load_encoder_hparams_and_params"]

@@ -16,6 +16,8 @@ from picogpt.errors import PicoGPTError
 
 __all__ = [
     "LAYOUTS",
+    "HParams",
+    "Params",
     "flatten",
     "is_complete",
     "layout",
@@ -62,8 +64,8 @@ def is_complete(directory: Path) -> bool:
 
 def read_hparams(directory: Path) -> HParams:
     """`n_vocab n_ctx n_embd n_head n_layer`, without touching the weights."""
-    _, reader = LAYOUTS[layout(directory)]
-    return reader.read_hparams(directory)
+    config, reader = LAYOUTS[layout(directory)]
+    return reader.read_hparams(directory / config)
 
 
 def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
@@ -72,6 +74,6 @@ def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
     Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them all when parameters
     are missing, unexpected or mis-shaped.
     """
-    _, reader = LAYOUTS[layout(directory)]
-    hparams = reader.read_hparams(directory)
+    config, reader = LAYOUTS[layout(directory)]
+    hparams = reader.read_hparams(directory / config)
     return hparams, reader.read_params(directory, hparams)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ WEIGHTS_INDEX = "model.safetensors.index.json"
 
 CONFIG_NAMES = {"n_vocab": "vocab_size", "n_ctx": "n_positions"}  # what the config calls otherwise than we do
 PREFIX = "transformer."  # the body's name within GPT2LMHeadModel; files of GPT2Model go without
+OUTPUT = "lm_head.weight"  # the output layer, where it is stored: the embedding once more
 BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # constants that old versions saved beside the weights
 
 # What `model.py` computes. A config that asks for something else would load and give wrong numbers.
@@ -43,11 +45,9 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_hparams(directory: Path) -> HParams:
-    """The model's five numbers, from a config that describes a plain GPT-2; else `PicoGPTError`."""
-    path = directory / CONFIG
+def read_hparams(path: Path) -> HParams:
+    """The model's five numbers, from a `config.json` that describes a plain GPT-2; else `PicoGPTError`."""
     config = read_json(path)
-    source = str(path)
     n_embd = config.get("n_embd")
     supported = SUPPORTED | {"n_inner": (None, 4 * n_embd if isinstance(n_embd, int) else None)}
     wrong = [
@@ -56,9 +56,9 @@ def read_hparams(directory: Path) -> HParams:
         if key in config and config[key] not in values
     ]
     if wrong:
-        raise PicoGPTError(f"{source} describes a model that is not GPT-2's: {', '.join(wrong)}")
+        raise PicoGPTError(f"{path} describes a model that is not GPT-2's: {', '.join(wrong)}")
     ours = {theirs: ours for ours, theirs in CONFIG_NAMES.items()}
-    return check_hparams({ours.get(key, key): value for key, value in config.items()}, source)
+    return check_hparams({ours.get(key, key): value for key, value in config.items()}, str(path))
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -74,21 +74,23 @@ def weight_files(directory: Path) -> list[Path]:
 
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters in float32. Raises `PicoGPTError` when the files do not hold exactly the model's parameters."""
-    stored: dict[str, Stored] = {}
-    for path in weight_files(directory):
-        stored |= {name.removeprefix(PREFIX): tensor for name, tensor in read_safetensors(path).items()}
-    weights = {name: tensor for name, tensor in stored.items() if not BUFFER.fullmatch(name)}
-    lm_head = weights.pop("lm_head.weight", None)
-    shapes = param_shapes(hparams)
-    check_shapes(
-        {name: tensor.shape for name, tensor in weights.items()},
-        {huggingface_name(path): shape for path, shape in shapes.items()},
-        str(directory),
-    )
-    flat = {path: widen(weights[huggingface_name(path)]) for path in shapes}
-    if lm_head is not None and not np.array_equal(widen(lm_head), flat["wte"]):
-        raise PicoGPTError(f"{directory} has an lm_head.weight that is not wte.weight; GPT-2 ties the two")
+    stored = read_tensors(weight_files(directory))
+    check_params(stored, hparams, directory)
+    flat = {path: widen(stored[huggingface_name(path)]) for path in param_shapes(hparams)}
+    if OUTPUT in stored and not np.array_equal(widen(stored[OUTPUT]), flat["wte"]):
+        raise PicoGPTError(f"{directory} has an {OUTPUT} that is not wte.weight; GPT-2 ties the two")
     return nest(flat)
+
+
+def read_tensors(paths: Iterable[Path]) -> dict[str, Stored]:
+    """The tensors of all the files, by their names without prefix."""
+    return {name.removeprefix(PREFIX): tensor for path in paths for name, tensor in read_safetensors(path).items()}
+
+
+def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -> None:
+    """Raise `PicoGPTError` when the tensors of `source`, as `read_tensors` names them, are not the model's."""
+    found = {name: tensor.shape for name, tensor in stored.items() if name != OUTPUT and not BUFFER.fullmatch(name)}
+    check_shapes(found, {huggingface_name(path): shape for path, shape in param_shapes(hparams).items()}, str(source))
 
 
 def write(

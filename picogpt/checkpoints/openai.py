@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from picogpt.checkpoints.files import read_json, replacing, require_files
@@ -18,7 +19,7 @@ from picogpt.checkpoints.names import (
     openai_name,
     param_shapes,
 )
-from picogpt.checkpoints.tf_bundle import data_path, index_path, read_bundle, read_index, write_bundle
+from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
 from picogpt.errors import PicoGPTError
 
 HPARAMS = "hparams.json"
@@ -26,35 +27,34 @@ CHECKPOINT = "checkpoint"
 PREFIX = "model.ckpt"
 
 
-def read_hparams(directory: Path) -> HParams:
-    path = directory / HPARAMS
+def read_hparams(path: Path) -> HParams:
+    """The five numbers in an `hparams.json`."""
     return check_hparams(read_json(path), str(path))
 
 
-def checkpoint_prefix(directory: Path) -> Path:
-    """The path that the checkpoint's files begin with.
+def read_prefix(path: Path) -> Path:
+    """What the checkpoint's files begin with, relative to the directory, from the file `checkpoint`.
 
-    `checkpoint` may name it by where it once was: a path from another machine's root stands for its last part here.
+    It may say where they once were: a path from another machine's root stands for its last part.
     """
-    path = directory / CHECKPOINT
     require_files([path])
     found = re.search(r'^model_checkpoint_path: *"(.+)"', path.read_text(encoding="utf-8", errors="replace"), re.M)
     if not found:
         raise PicoGPTError(f'{path} has no line like model_checkpoint_path: "{PREFIX}"; download or copy it again')
     prefix = Path(found[1])
-    return directory / (prefix.name if prefix.is_absolute() else prefix)
+    return Path(prefix.name) if prefix.is_absolute() else prefix
 
 
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the weights, present or not."""
-    if not (directory / CHECKPOINT).is_file():
-        return [directory / CHECKPOINT]
-    prefix = checkpoint_prefix(directory)
+    checkpoint = directory / CHECKPOINT
+    if not checkpoint.is_file():
+        return [checkpoint]
+    prefix = directory / read_prefix(checkpoint)
     index = index_path(prefix)
     if not index.is_file():
-        return [directory / CHECKPOINT, index]
-    n_shards = read_index(index).n_shards
-    return [directory / CHECKPOINT, index, *(data_path(prefix, shard, n_shards) for shard in range(n_shards))]
+        return [checkpoint, index]
+    return [checkpoint, index, *data_paths(prefix, read_index(index).n_shards)]
 
 
 def stored_shape(path: str, shape: Shape) -> Shape:
@@ -64,15 +64,16 @@ def stored_shape(path: str, shape: Shape) -> Shape:
 
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters as read-only views of the mapped files. Raises `PicoGPTError` when they are not the model's."""
-    prefix = checkpoint_prefix(directory)
+    prefix = directory / read_prefix(directory / CHECKPOINT)
     tensors = read_bundle(prefix)
-    shapes = param_shapes(hparams)
-    check_shapes(
-        {name: tensor.shape for name, tensor in tensors.items()},
-        {openai_name(path): stored_shape(path, shape) for path, shape in shapes.items()},
-        str(index_path(prefix)),
-    )
-    return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in shapes.items()})
+    check_params({name: tensor.shape for name, tensor in tensors.items()}, hparams, index_path(prefix))
+    return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in param_shapes(hparams).items()})
+
+
+def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> None:
+    """Raise `PicoGPTError` when the tensors of `source`, name -> shape, are not the model's parameters."""
+    expected = {openai_name(path): stored_shape(path, shape) for path, shape in param_shapes(hparams).items()}
+    check_shapes(found, expected, str(source))
 
 
 def write(directory: Path, hparams: HParams, params: Params) -> None:

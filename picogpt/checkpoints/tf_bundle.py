@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.checkpoints.files import map_file, replacing, require_files
+from picogpt.checkpoints.files import Bytes, map_file, replacing, require_files
 from picogpt.errors import PicoGPTError
 
 Array = npt.NDArray[np.floating[Any]]
@@ -56,8 +56,8 @@ def index_path(prefix: Path) -> Path:
     return prefix.with_name(f"{prefix.name}.index")
 
 
-def data_path(prefix: Path, shard: int, n_shards: int) -> Path:
-    return prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{n_shards:05d}")
+def data_paths(prefix: Path, n_shards: int) -> list[Path]:
+    return [prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{n_shards:05d}") for shard in range(n_shards)]
 
 
 def read_bundle(prefix: Path) -> dict[str, Array]:
@@ -66,24 +66,33 @@ def read_bundle(prefix: Path) -> dict[str, Array]:
     Raises `PicoGPTError` for a missing, truncated or damaged file and for tensors that are not float32.
     """
     index = read_index(index_path(prefix))
-    paths = [data_path(prefix, shard, index.n_shards) for shard in range(index.n_shards)]
-    require_files(paths)
-    shards = [map_file(path) for path in paths]
     tensors = {}
-    for name, entry in index.entries.items():
+    for name, data in tensor_bytes(index, data_paths(prefix, index.n_shards)):
+        entry = index.entries[name]
         if entry.dtype != DT_FLOAT:
             raise PicoGPTError(
                 f"{index_path(prefix)}: {name} has TensorFlow's dtype {entry.dtype}; only float32 is read"
             )
         if entry.size != 4 * math.prod(entry.shape):
             raise PicoGPTError(f"{index_path(prefix)} is damaged: {entry.size} bytes for {name} {list(entry.shape)}")
-        end = entry.offset + entry.size
-        if end > len(shards[entry.shard]):
-            raise PicoGPTError(
-                f"{paths[entry.shard]} is cut short: it has {len(shards[entry.shard])} bytes, {name} ends at {end}"
-            )
-        tensors[name] = shards[entry.shard][entry.offset : end].view("<f4").reshape(entry.shape)
+        tensors[name] = data.view("<f4").reshape(entry.shape)
     return tensors
+
+
+def tensor_bytes(index: Index, paths: Sequence[Path]) -> Iterator[tuple[str, Bytes]]:
+    """Each tensor's name and its bytes in the data files at `paths`, memory-mapped."""
+    require_files(paths)
+    shards = [map_file(path) for path in paths]
+    for name, entry in index.entries.items():
+        shard, end = shards[entry.shard], entry.offset + entry.size
+        if end > len(shard):
+            raise PicoGPTError(f"{paths[entry.shard]} is cut short: it has {len(shard)} bytes, {name} ends at {end}")
+        yield name, shard[entry.offset : end]
+
+
+def damaged_tensors(index: Index, paths: Sequence[Path]) -> list[str]:
+    """The names of the tensors whose bytes do not match the checksum in the index. Reads every byte."""
+    return [name for name, data in tensor_bytes(index, paths) if masked_crc32c(data) != index.entries[name].crc32c]
 
 
 def read_index(path: Path) -> Index:
@@ -200,7 +209,8 @@ def write_bundle(prefix: Path, tensors: Mapping[str, Array]) -> None:
     """Write the tensors in float32 as TensorFlow's Saver does, byte for byte: sorted, in one data file."""
     table = [(b"", varint_field(1, 1) + bytes_field(3, varint_field(1, 1)))]  # one data file; format version 1
     offset = 0
-    with replacing(data_path(prefix, 0, 1)) as file:
+    [path] = data_paths(prefix, 1)
+    with replacing(path) as file:
         for name in sorted(tensors):
             array = np.ascontiguousarray(tensors[name], "<f4")
             array.tofile(file)
@@ -273,17 +283,6 @@ def varint_field(field: int, number: int) -> bytes:
 
 def bytes_field(field: int, value: bytes) -> bytes:
     return varint(field << 3 | BYTES) + varint(len(value)) + value
-
-
-def damaged_tensors(prefix: Path) -> list[str]:
-    """The names of the tensors whose bytes do not match the checksum in the index. Reads every byte."""
-    index = read_index(index_path(prefix))
-    shards = [map_file(data_path(prefix, shard, index.n_shards)) for shard in range(index.n_shards)]
-    return [
-        name
-        for name, entry in index.entries.items()
-        if masked_crc32c(shards[entry.shard][entry.offset : entry.offset + entry.size]) != entry.crc32c
-    ]
 
 
 def masked_crc32c(data: bytes | npt.NDArray[Any]) -> int:

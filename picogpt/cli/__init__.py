@@ -15,6 +15,7 @@ from picogpt.errors import PicoGPTError
 # command -> the module that does it. A first argument that is not listed here is a prompt.
 COMMANDS = {
     "generate": "picogpt.cli.generate",
+    "info": "picogpt.cli.info",
 }
 
 
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except PicoGPTError as error:
         print(f"picogpt: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -24,6 +24,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a model's name or directory (default: 124M where it is present, else shakespeare)",
     )
+    add_models_dir_option(parser)
+
+
+def add_models_dir_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models-dir",
         "--models_dir",

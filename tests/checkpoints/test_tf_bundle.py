@@ -17,7 +17,7 @@ from picogpt.checkpoints.tf_bundle import (
     block_bytes,
     bytes_field,
     damaged_tensors,
-    data_path,
+    data_paths,
     handle_bytes,
     index_path,
     masked_crc32c,
@@ -98,7 +98,7 @@ def test_a_table_of_several_blocks_is_read_whole() -> None:
 
 
 def test_missing_files_are_named(prefix: Path) -> None:
-    data_path(prefix, 0, 1).unlink()
+    data_paths(prefix, 1)[0].unlink()
     with pytest.raises(PicoGPTError, match=r"missing: .*model\.ckpt\.data-00000-of-00001"):
         read_bundle(prefix)
     index_path(prefix).unlink()
@@ -148,14 +148,14 @@ def test_no_protocol_buffer_makes_the_parser_fail_otherwise(data: bytes) -> None
 
 
 def test_data_cut_short(prefix: Path) -> None:
-    path = data_path(prefix, 0, 1)
+    path = data_paths(prefix, 1)[0]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(PicoGPTError, match=r"data-00000-of-00001 is cut short: it has 17999 bytes, .* ends at 18000"):
         read_bundle(prefix)
 
 
 def test_an_error_page_in_place_of_the_data(prefix: Path) -> None:
-    data_path(prefix, 0, 1).write_text("<?xml version='1.0'?><Error>BlobNotFound</Error>")
+    data_paths(prefix, 1)[0].write_text("<?xml version='1.0'?><Error>BlobNotFound</Error>")
     with pytest.raises(PicoGPTError, match="is cut short: it has 48 bytes"):
         read_bundle(prefix)
 
@@ -209,9 +209,10 @@ def test_a_compressed_block_is_refused_by_name() -> None:
 
 
 def test_a_flipped_bit_is_found_in_its_tensor(prefix: Path) -> None:
-    assert damaged_tensors(prefix) == []
-    path = data_path(prefix, 0, 1)
+    index = read_index(index_path(prefix))
+    assert damaged_tensors(index, data_paths(prefix, 1)) == []
+    path = data_paths(prefix, 1)[0]
     data = bytearray(path.read_bytes())
     data[60 + 1] ^= 1  # the first tensor, h0, has 1·3·5 numbers; the second in the file's order is h1
     path.write_bytes(data)
-    assert damaged_tensors(prefix) == ["model/h1/w"]
+    assert damaged_tensors(index, [path]) == ["model/h1/w"]

@@ -1,0 +1,97 @@
+"""Models by name: `load("124M")` -> `GPT2(encoder, hparams, params)`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from picogpt import checkpoints
+from picogpt.checkpoints import HParams, Params
+from picogpt.errors import PicoGPTError
+from picogpt.tokenizers import Tokenizer, load_tokenizer
+
+# OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
+ALIASES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
+PREFERRED, SHIPPED = "124M", "shakespeare"
+
+
+class GPT2(NamedTuple):
+    """A model, ready to use: `gpt2(encoder.encode(text), **params, n_head=hparams["n_head"])`."""
+
+    encoder: Tokenizer
+    hparams: HParams
+    params: Params
+
+
+def load(name: str | os.PathLike[str] | None = None, models_dir: str | os.PathLike[str] | None = None) -> GPT2:
+    """Load a model by its name (`124M`, `gpt2-medium`, `shakespeare` …) or its directory.
+
+    Without a name it is 124M where that is present, else the Shakespeare model that ships with the package. Models
+    are looked for in `models_dir` (or else in $PICOGPT_MODELS_DIR), in `./models`, and in the package. The params are
+    float32 and, where they are mapped from the file, read-only. Raises `PicoGPTError` when there is no such model or
+    its files are not whole.
+    """
+    directory = find_model(name if name is not None else default_model(models_dir), models_dir)
+    hparams, params = checkpoints.read_checkpoint(directory)
+    encoder = load_tokenizer(directory)
+    if encoder.n_vocab > hparams["n_vocab"]:
+        raise PicoGPTError(
+            f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
+            f"the files do not belong together"
+        )
+    return GPT2(encoder, hparams, params)
+
+
+load_encoder_hparams_and_params = load  # picoGPT's name for it
+
+
+def default_model(models_dir: str | os.PathLike[str] | None = None) -> str:
+    """The name that stands for no name: 124M where it is present, else shakespeare."""
+    return PREFERRED if any(map(checkpoints.is_complete, possible_places(PREFERRED, models_dir))) else SHIPPED
+
+
+def find_model(name: str | os.PathLike[str], models_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The directory of a model that is called `name`, or that is `name`; raises `PicoGPTError` when there is none."""
+    places = possible_places(str(name), models_dir)
+    for whole in filter(checkpoints.is_complete, places):
+        return whole
+    for partial in filter(Path.is_dir, places):
+        return partial  # whoever reads it will say what it lacks
+    raise PicoGPTError(explain_absence(str(name), models_dir))
+
+
+def possible_places(name: str, models_dir: str | os.PathLike[str] | None) -> list[Path]:
+    """Where the model can be, the likeliest first: under its names in the search path, or the path that `name` is."""
+    pairs = [pair for pair in ALIASES.items() if name in pair]
+    names = [name, *(other for pair in pairs for other in pair if other != name)]
+    return [*(root / alias for root in search_path(models_dir) for alias in names), Path(name)]
+
+
+def search_path(models_dir: str | os.PathLike[str] | None = None) -> list[Path]:
+    """The directories in which models are looked for, first to last."""
+    chosen = models_dir or os.environ.get("PICOGPT_MODELS_DIR")
+    package = Path(__file__).resolve().parent
+    return [
+        *([Path(chosen)] if chosen else []),
+        Path("models"),
+        package / "models",  # of an installed package
+        package.parent / "models",  # of a checkout of the source
+    ]
+
+
+def available_models(models_dir: str | os.PathLike[str] | None = None) -> dict[str, Path]:
+    """Every whole model in the search path: name -> directory."""
+    found: dict[str, Path] = {}
+    for root in filter(Path.is_dir, search_path(models_dir)):
+        for directory in filter(checkpoints.is_complete, sorted(root.iterdir())):
+            found.setdefault(directory.name, directory)
+    return found
+
+
+def explain_absence(name: str, models_dir: str | os.PathLike[str] | None) -> str:
+    """One line: what is missing, what is there, and how to get GPT-2."""
+    here = ", ".join(f"{model} ({directory})" for model, directory in available_models(models_dir).items()) or "none"
+    if name in ALIASES or name in ALIASES.values():
+        return f"{name} is not here; `picogpt download {name}` fetches it. Models here: {here}"
+    return f"there is no model {name!r}. Models here: {here}. To fetch GPT-2: `picogpt download {PREFERRED}`"
