@@ -1,10 +1,10 @@
-"""The exceptions for what is not our fault. The command line prints the message as one line and exits with the status."""
+"""Exceptions for bad input and the world outside. The command line prints the message as one line, no traceback."""
 
 
 class PicoGPTError(ValueError):
     """Something the caller gave cannot be used; the message says what was wrong and what to do."""
 
-    exit_status = 2
+    exit_status = 2  # of the command line
 
 
 class NetworkError(PicoGPTError):

@@ -31,7 +31,7 @@ def test_figures_and_files(argv: list[str], capsys: pytest.CaptureFixture[str]) 
     assert facts == {
         "directory": "models/124M",
         "layout": "OpenAI's",
-        "parameters": "13,209",
+        "parameters": "13,062",
         "n_vocab": "61",
         "n_ctx": "29",
         "n_embd": "21",
@@ -39,7 +39,7 @@ def test_figures_and_files(argv: list[str], capsys: pytest.CaptureFixture[str]) 
         "n_layer": "2",
     }
     sizes = dict(line.split() for line in out.split("\n\n")[1].splitlines())
-    assert sizes["model.ckpt.data-00000-of-00001"] == "52,836"
+    assert sizes["model.ckpt.data-00000-of-00001"] == "52,248"
     assert list(sizes)[-1] == "total"
     assert max(map(len, out.splitlines())) <= 80
     assert not err
