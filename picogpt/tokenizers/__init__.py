@@ -1,4 +1,4 @@
-"""Text to token ids and back: one protocol, four kinds of tokenizer, and a trainer.
+"""Text to token ids and back: one protocol, the kinds of tokenizer, and a trainer.
 
 encoder = ByteLevelBPE.gpt2()                            # GPT-2's own
 encoder = train_bpe([text], 1024, ["<|endoftext|>"])     # learned from a text
@@ -10,11 +10,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from picogpt.errors import PicoGPTError
+from picogpt.tokenizers import bpe, vocabulary
 from picogpt.tokenizers.base import Tokenizer, stream_text
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
+from picogpt.tokenizers.char import CharTokenizer
+from picogpt.tokenizers.word import WhitespaceTokenizer, WordTokenizer
 
-__all__ = ["ByteLevelBPE", "Tokenizer", "load_tokenizer", "stream_text", "train_bpe"]
+__all__ = [
+    "ByteLevelBPE",
+    "CharTokenizer",
+    "Tokenizer",
+    "WhitespaceTokenizer",
+    "WordTokenizer",
+    "load_tokenizer",
+    "stream_text",
+    "train_bpe",
+]
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer:
@@ -22,4 +35,9 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
     Raises `PicoGPTError`, naming the file and the place in it, when it is missing or damaged.
     """
-    return ByteLevelBPE.load(directory)
+    path = Path(directory) / vocabulary.FILE
+    if not path.exists():
+        return ByteLevelBPE.load(directory)
+    if others := [name for names in bpe.FILES.values() for name in names if path.with_name(name).exists()]:
+        raise PicoGPTError(f"{directory} has two vocabularies, {path.name} and {others[0]}; take one of them away")
+    return vocabulary.read_vocabulary(path, (CharTokenizer, WhitespaceTokenizer, WordTokenizer))

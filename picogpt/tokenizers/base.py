@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from picogpt.errors import PicoGPTError
 
 END_OF_TEXT = "<|endoftext|>"
+UNKNOWN = "<|unk|>"
 
 
 class Tokenizer(Protocol):
@@ -50,6 +51,30 @@ def check_ids(ids: Iterable[int], n_vocab: int) -> list[int]:
             f"which has ids 0 to {n_vocab - 1}"
         )
     return ids
+
+
+def without_surrogates(text: str) -> str:
+    """`text`, with U+FFFD for surrogates that stand alone: UTF-8 cannot express them. tiktoken does the same."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def is_special(token: str) -> bool:
+    """Whether `token` stands in brackets, <like this>, <|like this|> or [like this].
+
+    All special tokens do. It tells them from tokens that nothing makes because a vocabulary file is damaged.
+    """
+    return len(token) > 2 and (token[0], token[-1]) in {("<", ">"), ("[", "]")}
+
+
+def check_special_tokens(tokens: Sequence[str]) -> None:
+    """Raise `PicoGPTError` for a token that does not look special, or is there twice."""
+    for token in tokens:
+        if not is_special(token) or tokens.count(token) > 1:
+            raise PicoGPTError(f"special token {token!r}: write each one once, and like <this>, <|this|> or [this]")
 
 
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:

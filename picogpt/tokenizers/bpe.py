@@ -24,14 +24,13 @@ from typing import Literal
 import regex
 
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers.base import END_OF_TEXT, check_ids
+from picogpt.tokenizers.base import END_OF_TEXT, check_ids, is_special, without_surrogates
 from picogpt.tokenizers.files import read_json, read_text, write_text
 
 # A contraction's end, or letters, digits or other signs with the space before them, or white space. What is a letter
 # or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them.
 WORD = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s")
 WORD_END = regex.compile(r"\S(?=\s)")  # no word goes on behind this, whatever follows
-SPECIAL = regex.compile(r"<.+>|\[.+\]")  # how special tokens are written
 CHUNK = 1 << 18  # characters that are cut into words at a time
 CACHE = 1 << 20  # characters of words whose ids are remembered
 SEPARATOR, MERGED_AWAY = -1, -2  # among ids, where there is none
@@ -80,15 +79,6 @@ def read_merges(path: Path) -> list[tuple[int, str, str]]:
             raise PicoGPTError(f"{path}, line {line}: expected two tokens with a space between them, found {text!r}")
         merges.append((line, parts[0], parts[1]))
     return merges
-
-
-def without_surrogates(text: str) -> str:
-    """`text`, with U+FFFD for surrogates that stand alone: UTF-8 cannot express them. tiktoken does the same."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def words(text: str) -> Iterator[list[str]]:
@@ -168,7 +158,7 @@ class ByteLevelBPE:
             tokens[merged] = tokens[i] + tokens[j]
         special_tokens = {name: i for name, i in vocab.items() if not tokens[i]}
         for name, i in special_tokens.items():
-            if not SPECIAL.fullmatch(name):
+            if not is_special(name):
                 raise PicoGPTError(
                     f"{vocab_path}: token {name!r} (id {i}) is not a byte, not made by {merges_path.name}, "
                     f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"

@@ -18,7 +18,8 @@ from operator import add
 import regex
 
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers.bpe import SPECIAL, ByteLevelBPE, byte_characters, without_surrogates, words
+from picogpt.tokenizers.base import check_special_tokens, without_surrogates
+from picogpt.tokenizers.bpe import ByteLevelBPE, byte_characters, words
 
 MIN_COUNT = 2
 
@@ -37,9 +38,7 @@ def train_bpe(
         raise PicoGPTError(
             f"n_vocab must be at least {256 + len(special_tokens)}, for the bytes and special tokens; it is {n_vocab}"
         )
-    for token in special_tokens:
-        if not SPECIAL.fullmatch(token) or special_tokens.count(token) > 1:
-            raise PicoGPTError(f"special token {token!r}: write each one once and like <this>, <|this|> or [this]")
+    check_special_tokens(special_tokens)
     counts = count_words(texts, special_tokens, progress)
     if not counts:
         raise PicoGPTError("there is no text to learn from")

@@ -95,5 +95,5 @@ def test_a_vocabulary_must_hold_the_bytes_and_the_special_tokens() -> None:
 @pytest.mark.parametrize("special", [["the"], [""], ["<x>", "<x>"]])
 def test_special_tokens_must_look_special(special: list[str]) -> None:
     """A file without brackets around them could not say which tokens are special."""
-    with pytest.raises(PicoGPTError, match="write each one once and like <this>"):
+    with pytest.raises(PicoGPTError, match="write each one once, and like <this>"):
         train_bpe(["aa aa"], 300, special)

@@ -1,0 +1,121 @@
+"""What the tokenizers have in common that only look units up: a vocabulary, and how text is split and joined again."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+from picogpt.errors import PicoGPTError
+from picogpt.tokenizers.base import (
+    END_OF_TEXT,
+    UNKNOWN,
+    check_ids,
+    check_special_tokens,
+    is_special,
+    without_surrogates,
+)
+from picogpt.tokenizers.files import read_json, write_text
+
+FILE = "picogpt_tokenizer.json"  # {"kind": …, "vocab": [the tokens, in the order of their ids]}
+
+
+class VocabularyTokenizer(ABC):
+    """A tokenizer that splits text into units and looks each one up. A token's id is its place in `vocab`.
+
+    Where `<|unk|>` is in the vocabulary it stands for every unit that is not; elsewhere such a unit is an error.
+    """
+
+    kind: ClassVar[str]  # in the file
+    unit: ClassVar[str]  # in messages
+
+    def __init__(self, vocab: Iterable[str]) -> None:
+        self.vocab = list(vocab)
+        self._ids = {token: i for i, token in enumerate(self.vocab)}
+        if not self.vocab:
+            raise PicoGPTError("the vocabulary is empty")
+        for i, token in enumerate(self.vocab):
+            if self._ids[token] != i:
+                raise PicoGPTError(f"{token!r} is in the vocabulary twice, with the ids {i} and {self._ids[token]}")
+            if not is_special(token) and self.split(without_surrogates(token)) != [token]:
+                raise PicoGPTError(f"{token!r} (id {i}) is not a {self.unit}, so no text could have it")
+        self._joined = [self.separator(token) + token for token in self.vocab]
+
+    @classmethod
+    def from_text(cls, text: str, special_tokens: Sequence[str] = ()) -> Self:
+        """The vocabulary of all units in `text`, sorted; the special tokens come behind them."""
+        return cls.from_texts([text], special_tokens)
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], special_tokens: Sequence[str] = ()) -> Self:
+        """As `from_text`, for a text that comes in parts; no part may end within a unit."""
+        check_special_tokens(special_tokens)
+        units: set[str] = set()
+        for text in texts:
+            units.update(cls.split(without_surrogates(text)))
+        if not units:
+            raise PicoGPTError("there is no text to take a vocabulary from")
+        return cls([*sorted(units.difference(special_tokens)), *special_tokens])
+
+    @staticmethod
+    @abstractmethod
+    def split(text: str) -> list[str]:
+        """The units of `text`."""
+
+    @staticmethod
+    @abstractmethod
+    def separator(token: str) -> str:
+        """What stands before this token in decoded text, unless it is the first."""
+
+    @property
+    def n_vocab(self) -> int:
+        return len(self.vocab)
+
+    @property
+    def eot_token(self) -> int | None:
+        return self._ids.get(END_OF_TEXT)
+
+    def encode(self, text: str) -> list[int]:
+        """The id of each unit; raises `PicoGPTError` for one that is not in the vocabulary, unless `<|unk|>` is."""
+        units = self.split(without_surrogates(text))
+        if (unknown := self._ids.get(UNKNOWN)) is not None:
+            return [self._ids.get(unit, unknown) for unit in units]
+        try:
+            return [self._ids[unit] for unit in units]
+        except KeyError as error:
+            unit = error.args[0]
+            raise PicoGPTError(
+                f"{unit!r} ({self.unit} {units.index(unit) + 1} of {len(units)}) is not in the vocabulary; "
+                f"with {UNKNOWN} in it, it would become that"
+            ) from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; raises `PicoGPTError` for an id outside the vocabulary."""
+        ids = check_ids(ids, self.n_vocab)
+        return "".join([*(self.vocab[i] for i in ids[:1]), *(self._joined[i] for i in ids[1:])])
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The text of `ids` in UTF-8."""
+        return self.decode(ids).encode()
+
+    def save(self, directory: str | Path) -> None:
+        """Write the vocabulary, one token a line, to picogpt_tokenizer.json."""
+        content = {"kind": self.kind, "vocab": self.vocab}
+        write_text(Path(directory) / FILE, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
+
+
+def read_vocabulary(path: Path, kinds: Iterable[type[VocabularyTokenizer]]) -> VocabularyTokenizer:
+    """The tokenizer that `save` wrote; raises `PicoGPTError`, naming the file, when it is damaged."""
+    content = read_json(path)
+    by_kind = {tokenizer.kind: tokenizer for tokenizer in kinds}
+    if not isinstance(content, dict) or content.get("kind") not in by_kind:
+        raise PicoGPTError(f'{path} should have a "kind" that is one of: {", ".join(by_kind)}')
+    vocab = content.get("vocab")
+    if not isinstance(vocab, list) or not all(isinstance(token, str) for token in vocab):
+        raise PicoGPTError(f'{path} should have a "vocab" that is a list of strings')
+    try:
+        return by_kind[content["kind"]](vocab)
+    except PicoGPTError as error:
+        raise PicoGPTError(f"{path}: {error}") from error
