@@ -195,14 +195,34 @@ def generators(rng: int | np.random.Generator, n_rows: int) -> list[np.random.Ge
     return [np.random.default_rng(int(rng.integers(2**63))) for _ in range(n_rows)]
 
 
-def draw(logits: Array, uniforms: Array) -> Ids:  # [batch, n_vocab], [batch] -> [batch]
-    """The token at which each row's cumulative probability passes its uniform number from [0, 1)."""
+def choose(logits: Array, uniforms: Array | None) -> Ids:  # [batch, n_vocab], [batch] -> [batch]
+    """Each row's next token: drawn with its uniform number from [0, 1), or without one the most likely.
+
+    The draw is the token at which the cumulative probability passes the number.
+    """
+    if uniforms is None:
+        return logits.argmax(axis=-1)
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     cumulative = np.cumsum(weights, axis=-1, dtype=np.float64)
     total = cumulative[:, -1]
     # rounding could lift the product to the total itself, and no token lies beyond that
     thresholds = np.minimum(uniforms * total, np.nextafter(total, 0))
     return np.asarray((cumulative <= thresholds[:, None]).sum(axis=-1), np.int64)
+
+
+def near_tie(logits: Array, uniforms: Array | None) -> bool:
+    """Whether logits that differ from these by rounding might make `choose` take another token.
+
+    Passes that read different numbers of tokens were seen to differ by up to ten units in the last place of the
+    largest logit; this allows forty. Such a difference moves a cumulative probability F by less than twice itself
+    times F (1 − F), which is at most half of it.
+    """
+    largest = np.abs(logits, out=np.zeros_like(logits), where=np.isfinite(logits)).max()
+    tolerance = 40 * float(np.finfo(logits.dtype).eps) * float(largest)
+    if uniforms is None:
+        return bool(((logits >= logits.max(axis=-1, keepdims=True) - tolerance).sum(axis=-1) > 1).any())
+    below, above = np.maximum(uniforms - tolerance / 2, 0), np.minimum(uniforms + tolerance / 2, 1)
+    return bool((choose(logits, below) != choose(logits, above)).any())
 
 
 def _require(condition: bool, message: str) -> None:

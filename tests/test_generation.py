@@ -110,7 +110,7 @@ def test_rows_that_ended_are_no_longer_computed(monkeypatch: pytest.MonkeyPatch)
         n_rows.append(len(inputs))
         return hidden_states(inputs, **arguments)
 
-    monkeypatch.setattr("picogpt.generation.hidden_states", counted)
+    monkeypatch.setattr("picogpt.rows.hidden_states", counted)
     ends = iter([3, 2, 1, 1] * 99)
     rows = generate_batch(PROMPTS, PARAMS, N_HEAD, 6, stop=lambda written: len(written) == next(ends))
     assert n_rows[0] == 4

@@ -142,7 +142,7 @@ def test_draws_have_the_frequencies_of_the_distribution() -> None:
     rng = np.random.default_rng(5)
     counts = np.zeros(N_VOCAB)
     for _ in range(n // 500):
-        counts += np.bincount(sampling.draw(logits, rng.random(500)), minlength=N_VOCAB)
+        counts += np.bincount(sampling.choose(logits, rng.random(500)), minlength=N_VOCAB)
     expected = n * np.exp(sampling.log_softmax(LOGITS[0].astype(np.float64)))
     assert ((counts - expected) ** 2 / expected).sum() < 150
 
@@ -151,12 +151,12 @@ def test_a_draw_never_takes_a_removed_token() -> None:
     """Not at the ends of [0, 1) either, where the cumulative probability is flat."""
     logits = np.array([[-np.inf, 0.0, -np.inf, 1.0, -np.inf]], np.float32)
     for uniform, expected in [(0.0, 1), (0.268, 1), (0.27, 3), (np.nextafter(1, 0), 3)]:
-        assert sampling.draw(logits, np.array([uniform])) == expected
+        assert sampling.choose(logits, np.array([uniform])) == expected
 
 
 @pytest.mark.parametrize("transform", [sampling.top_k(1), sampling.temperature(1e-6), sampling.temperature(0)])
 def test_limits_are_greedy(transform: Transform) -> None:
-    chosen = sampling.draw(transform(LOGITS, IDS), np.array([0.0, 0.5, 0.999999]))
+    chosen = sampling.choose(transform(LOGITS, IDS), np.array([0.0, 0.5, 0.999999]))
     np.testing.assert_array_equal(chosen, LOGITS.argmax(axis=-1))
 
 

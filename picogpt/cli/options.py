@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from picogpt.errors import PicoGPTError
+
+if TYPE_CHECKING:
+    from picogpt.pretrained import GPT2
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,3 +40,23 @@ def add_models_dir_option(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where models are looked for first (default: $PICOGPT_MODELS_DIR, then ./models)",
     )
+
+
+def load_model(args: argparse.Namespace) -> GPT2:
+    """The model that `add_model_options` chose; where the small one stands in for GPT-2, a line says so."""
+    from picogpt import pretrained
+
+    if args.model is None and pretrained.default_model(args.models_dir) == pretrained.SHIPPED:
+        print(
+            "picogpt: GPT-2 is not here, so this is the small Shakespeare model; `picogpt download 124M` gets GPT-2",
+            file=sys.stderr,
+        )
+    return pretrained.load(args.model, args.models_dir)
+
+
+def decode_utf8(data: bytes, what: str) -> str:
+    """The text of `data`; raises `PicoGPTError` with the place of the first byte that is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PicoGPTError(f"{what} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None
