@@ -13,7 +13,7 @@ import numpy as np
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.generation import FinishReason
-from picogpt.model import Params, hidden_states
+from picogpt.model import Params, hidden_states, project
 from picogpt.rows import check_prompts
 from picogpt.sampling import Array, Ids, Transform, apply_transforms, log_softmax
 
@@ -61,8 +61,8 @@ def beam_search(
     cache = KVCache.for_params(params, n_head, (1,), n_end)
     finished: list[Beam] = []
     for end in range(n_prompt, n_end):
-        x = hidden_states(ids[:, cache.length : end], **params, n_head=n_head, cache=cache)
-        log_probs = apply_transforms(transforms, log_softmax(x[:, -1] @ params["wte"].T), ids[:, :end])
+        x = hidden_states(ids[:, cache.length : end], **params, n_head=n_head, cache=cache)[:, -1]
+        log_probs = apply_transforms(transforms, log_softmax(project(x, params["wte"].T)), ids[:, :end])
         # at most one candidate a beam is an end, so of twice as many at least n_beams can go on
         parents, tokens, candidate_scores = best_candidates(scores[:, None] + log_probs, 2 * n_beams)
         n_written = end + 1 - n_prompt

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
-from picogpt.model import Array, Params, hidden_states
+from picogpt.model import Array, Params, hidden_states, project
 
 Ids = npt.NDArray[np.int64]
 
@@ -48,8 +48,7 @@ class Rows:
         """The logits behind the newest column, and behind `n_ahead` columns that are filled beyond it."""
         new = self.ids[:, self.origin + self.cache.length : self.end + n_ahead]
         x = hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache, n_pad=self.n_pad())
-        last = x[:, -1 - n_ahead :].reshape(-1, x.shape[-1])  # one matrix, so that one product reads wte once
-        return (last @ self.params["wte"].T).reshape(len(new), 1 + n_ahead, -1)
+        return project(x[:, -1 - n_ahead :], self.params["wte"].T)
 
     def n_pad(self) -> npt.NDArray[Any] | None:  # [n_rows]
         """Columns between position 0 of the cache and each row's window; None where there are none."""

@@ -15,9 +15,11 @@ PACKAGE = Path(__file__).parents[1] / "picogpt"
 FLOORS = [
     {"errors"},
     {"cache", "rowwise", "tokenizers", "checkpoints", "sampling", "windows"},
-    {"model"},
-    {"quantize"},
+    {"model", "stopping"},
+    {"quantize", "rows"},
+    {"lookup"},
     {"generation", "scoring", "training", "pretrained", "download"},
+    {"beam"},
     {"__init__"},
     {"cli"},
     {"__main__"},
