@@ -57,7 +57,7 @@ def beam_search(
 
     ids = np.zeros((1, n_end), np.int64)
     ids[0, :n_prompt] = inputs
-    scores = np.zeros(1)  # log-probability of each running beam
+    scores: Array = np.zeros(1)  # log-probability of each running beam
     cache = KVCache.for_params(params, n_head, (1,), n_end)
     finished: list[Beam] = []
     for end in range(n_prompt, n_end):
@@ -70,7 +70,9 @@ def beam_search(
         for i in np.flatnonzero(ends[:n_beams]):
             written, is_eot = ids[parents[i], n_prompt:end].tolist(), tokens[i] == eot_token
             score = float(candidate_scores[i]) / n_written**length_penalty
-            finished.append(Beam(written, score, "eos") if is_eot else Beam([*written, int(tokens[i])], score, "length"))
+            finished.append(
+                Beam(written, score, "eos") if is_eot else Beam([*written, int(tokens[i])], score, "length")
+            )
         finished = sorted(finished, key=lambda beam: -beam.score)[:n_beams]
 
         running = np.flatnonzero(~ends)[:n_beams]

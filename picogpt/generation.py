@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
+from picogpt.errors import PicoGPTError
 from picogpt.lookup import LookupRows
 from picogpt.model import Array, Params
 from picogpt.rows import Rows
@@ -96,6 +97,8 @@ def decode(
     rng, slide, n_top = options.get("rng"), options.get("slide", False), options.get("n_top")
     n_samples = options.get("n_samples", 1)
 
+    if options.get("lookup") and len(prompts) * n_samples != 1:
+        raise PicoGPTError(f"lookup decodes one row, not {len(prompts) * n_samples}; leave it out for several")
     rows = (LookupRows if options.get("lookup") else Rows)(prompts, params, n_head, n_tokens)
     n_end = rows.end + n_tokens
     row_rngs = None if rng is None else generators(rng, len(prompts) * n_samples)

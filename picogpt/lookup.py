@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from picogpt.errors import PicoGPTError
 from picogpt.model import Array, Params
 from picogpt.rows import Rows
 
@@ -18,6 +17,7 @@ N_GRAM = 3  # tokens that must have stood together before, for what followed the
 MIN_RIGHT = 3  # guesses that must have come true, for nothing, before the next ones are checked in a pass
 MAX_DRAFT = 63  # guesses checked in one pass
 MAX_COST = 0.05  # of the time that plain decoding takes
+SURE = 8  # guesses right in a row, after which the next ones are checked on credit
 
 
 class Predictor:
@@ -60,11 +60,12 @@ class Budget:
         self.check_seconds = 0.0  # of the last pass over guesses
         self.balance = 0.0  # seconds that may be lost
 
-    def allows_a_check(self) -> bool:
-        expected = self.check_seconds or 4 * self.plain_seconds
-        return 0 < expected <= self.balance + self.plain_seconds
+    def allows_a_check(self, n_right: int) -> bool:
+        """Whether guesses may be checked now, after n_right that were right in a row."""
+        loss = (self.check_seconds or 4 * self.plain_seconds) - self.plain_seconds  # if the first guess is wrong
+        return 0 < loss <= self.balance or (n_right >= SURE and self.balance >= 0)
 
-    def add(self, seconds: float, n_tokens: int, checked: bool) -> None:
+    def add(self, seconds: float, n_tokens: int, *, checked: bool) -> None:
         """Note a pass: how long it took, how many tokens it gave, and whether guesses were checked in it."""
         if checked:
             self.check_seconds = seconds
@@ -75,12 +76,10 @@ class Budget:
 
 
 class LookupRows(Rows):
-    """One row that reads ahead of its text. `next_logits` gives what was read ahead for as long as guesses are right."""
+    """One row that reads ahead of its text; its next logits are there already for as long as guesses are right."""
 
     def __init__(self, prompts: Sequence[Sequence[int]], params: Params, n_head: int, n_tokens: int) -> None:
         super().__init__(prompts, params, n_head, n_tokens)
-        if len(prompts) != 1:
-            raise PicoGPTError(f"lookup decodes one row, not {len(prompts)}; leave it out for a batch")
         self.predictor = Predictor(self.ids[0, : self.end - 1].tolist())
         self.budget = Budget()
         self.draft: list[int] = []
@@ -106,18 +105,20 @@ class LookupRows(Rows):
     def next_pass(self) -> None:
         """Read what has not been read, and as many guesses behind it as are worth their time."""
         if self.seconds:
-            self.budget.add(self.seconds, self.n_right + 1, bool(self.draft))
+            self.budget.add(self.seconds, self.n_right + 1, checked=bool(self.draft))
         self.cache.length = min(self.cache.length, self.end - 1 - self.origin)  # behind it are wrong guesses
         self.make_room()
         self.n_exact = min(self.n_exact, self.cache.length)
         is_step = self.cache.length > 0  # and not the pass over a prompt or a new window
         room = min(self.ids.shape[1] - self.end - 1, self.n_ctx - (self.end - self.origin))
-        self.draft = self.predictor.draft(room) if is_step and self.budget.allows_a_check() else []
+        self.draft = (
+            self.predictor.draft(room) if is_step and self.budget.allows_a_check(self.predictor.n_right) else []
+        )
         self.n_right = 0
         self.ids[0, self.end : self.end + len(self.draft)] = self.draft
         was_exact = self.n_exact == self.cache.length
         started = time.perf_counter()
-        self.ahead = self.read(len(self.draft))[0]
+        self.ahead = self.read(self.end + len(self.draft), 1 + len(self.draft))[0]
         self.seconds = time.perf_counter() - started if is_step else 0.0
         if was_exact and not self.draft:
             self.n_exact = self.cache.length
@@ -129,10 +130,9 @@ class LookupRows(Rows):
         where two tokens are as good as equal. Each position is read again at most once.
         """
         started = time.perf_counter()
-        end = self.end
         self.cache.length = self.n_exact
-        for self.end in range(self.origin + self.n_exact + 1, end + 1):
-            logits = self.read()[:, 0]
+        for end in range(self.origin + self.n_exact + 1, self.end + 1):
+            logits = self.read(end)[:, 0]
         self.n_exact = self.cache.length
         self.draft = self.draft[: self.n_right]
         self.budget.balance -= time.perf_counter() - started

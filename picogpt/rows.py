@@ -40,15 +40,14 @@ class Rows:
         self.cache = KVCache.for_params(params, n_head, (len(prompts),), self.end + n_tokens)
 
     def next_logits(self) -> Array:  # [n_rows, n_vocab]
-        """Read what the cache does not hold yet, and say what may come next."""
         self.make_room()
-        return self.read()[:, 0]
+        return self.read(self.end)[:, 0]
 
-    def read(self, n_ahead: int = 0) -> Array:  # [n_rows, 1 + n_ahead, n_vocab]
-        """The logits behind the newest column, and behind `n_ahead` columns that are filled beyond it."""
-        new = self.ids[:, self.origin + self.cache.length : self.end + n_ahead]
+    def read(self, end: int, n_last: int = 1) -> Array:  # [n_rows, n_last, n_vocab]
+        """Read what the cache does not hold yet, up to column `end`; the logits behind the last of these columns."""
+        new = self.ids[:, self.origin + self.cache.length : end]
         x = hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache, n_pad=self.n_pad())
-        return project(x[:, -1 - n_ahead :], self.params["wte"].T)
+        return project(x[:, -n_last:], self.params["wte"].T)
 
     def n_pad(self) -> npt.NDArray[Any] | None:  # [n_rows]
         """Columns between position 0 of the cache and each row's window; None where there are none."""

@@ -19,7 +19,8 @@ from picogpt.errors import PicoGPTError
 
 Array = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.int64]
-Transform = Callable[[Array, Sequence[Ids]], Array]
+IdsSoFar = Sequence[Ids] | Ids  # a row of ids for each row of logits, as a list or an array
+Transform = Callable[[Array, IdsSoFar], Array]
 
 
 def log_softmax(x: Array) -> Array:  # [..., n] -> [..., n]
@@ -28,7 +29,7 @@ def log_softmax(x: Array) -> Array:  # [..., n] -> [..., n]
     return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
 
 
-def apply_transforms(transforms: Iterable[Transform], logits: Array, ids: Sequence[Ids]) -> Array:
+def apply_transforms(transforms: Iterable[Transform], logits: Array, ids: IdsSoFar) -> Array:
     """All of them, from the first to the last."""
     for transform in transforms:
         logits = transform(logits, ids)
@@ -39,7 +40,7 @@ def temperature(t: float) -> Transform:
     """Divide the logits by t: below 1 sharper, above 1 flatter, and 0 leaves the most likely token alone."""
     _require(t >= 0 and math.isfinite(t), f"temperature must be 0 or more, not {t}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         if t > 0:
             return logits / t
         best = logits.argmax(axis=-1)[:, None]
@@ -52,7 +53,7 @@ def top_k(k: int) -> Transform:
     """Keep the k most likely tokens (Fan et al. 2018)."""
     _require(k >= 1, f"top_k must be 1 or more, not {k}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         n_vocab = logits.shape[-1]
         if k >= n_vocab:
             return logits
@@ -67,7 +68,7 @@ def top_p(p: float) -> Transform:
     (nucleus sampling, Holtzman et al. 2020)."""
     _require(0 < p <= 1, f"top_p must be above 0 and at most 1, not {p}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         ascending = np.sort(logits, axis=-1)
         mass = np.cumsum(np.exp(log_softmax(ascending)), axis=-1, dtype=np.float64)
         n_removed = np.minimum((mass <= 1 - p).sum(axis=-1, keepdims=True), logits.shape[-1] - 1)
@@ -81,7 +82,7 @@ def min_p(p: float) -> Transform:
     _require(0 <= p <= 1, f"min_p must be from 0 to 1, not {p}")
     log_p = math.log(p) if p > 0 else -math.inf
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         return np.where(logits >= logits.max(axis=-1, keepdims=True) + log_p, logits, -np.inf)
 
     return transform
@@ -92,7 +93,7 @@ def typical_p(p: float) -> Transform:
     (locally typical sampling, Meister et al. 2023)."""
     _require(0 < p < 1, f"typical_p must be between 0 and 1, not {p}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         log_probs = log_softmax(logits)
         probs = np.exp(log_probs)
         entropy = -np.sum(probs * np.where(probs > 0, log_probs, 0), axis=-1, keepdims=True)
@@ -110,7 +111,7 @@ def repetition_penalty(penalty: float) -> Transform:
     """Divide a positive logit, multiply a negative one, of every token seen so far (CTRL, Keskar et al. 2019)."""
     _require(penalty > 0 and math.isfinite(penalty), f"repetition_penalty must be above 0, not {penalty}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
         for row, seen in zip(logits, ids, strict=True):
             scores = row[seen]
@@ -124,7 +125,7 @@ def presence_penalty(penalty: float) -> Transform:
     """Take the penalty from the logit of every token seen so far, once (OpenAI's API)."""
     _require(math.isfinite(penalty), f"presence_penalty must be a number, not {penalty}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
         for row, seen in zip(logits, ids, strict=True):
             row[seen] = row[seen] - penalty  # not −=: a token that was seen twice pays once
@@ -137,7 +138,7 @@ def frequency_penalty(penalty: float) -> Transform:
     """Take the penalty from the logit of every token as often as it was seen so far (OpenAI's API)."""
     _require(math.isfinite(penalty), f"frequency_penalty must be a number, not {penalty}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         counts = [np.bincount(seen, minlength=logits.shape[-1]) for seen in ids]
         return logits - penalty * np.stack(counts).astype(logits.dtype)
 
@@ -148,7 +149,7 @@ def no_repeat_ngram(n: int) -> Transform:
     """Remove every token that would complete an n-gram which stands in the ids so far (Paulus et al. 2017)."""
     _require(n >= 1, f"no_repeat_ngram must be 1 or more, not {n}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
         for row, seen in zip(logits, ids, strict=True):
             if len(seen) >= n:
@@ -164,7 +165,7 @@ def banned_tokens(banned: Iterable[int]) -> Transform:
     """Remove these tokens."""
     ids_banned = sorted(set(banned))
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         n_vocab = logits.shape[-1]
         for token in ids_banned[:1] + ids_banned[-1:]:
             _require(0 <= token < n_vocab, f"banned token {token} is outside the vocabulary (0 to {n_vocab - 1})")
@@ -179,7 +180,7 @@ def min_length(n: int, eot_token: int) -> Transform:
     """Remove the end-of-text token while prompt and continuation together have fewer than n tokens."""
     _require(n >= 0, f"min_length must be 0 or more, not {n}")
 
-    def transform(logits: Array, ids: Sequence[Ids]) -> Array:
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
         logits[[len(seen) < n for seen in ids], eot_token] = -np.inf
         return logits

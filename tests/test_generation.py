@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picogpt import sampling
+from picogpt import pretrained, sampling
 from picogpt.errors import PicoGPTError
 from picogpt.generation import Continuation, decode, generate, generate_batch, generate_stream
 from picogpt.model import gpt2, hidden_states
@@ -18,6 +20,9 @@ from tests.random_model import N_CTX, N_HEAD, N_VOCAB, random_params
 
 PARAMS = random_params(np.random.default_rng(11))
 PROMPTS = [[5, 7, 11, 2, 3], [13], [17, 19, 23, 29, 31, 37, 41, 43, 47], [53, 59]]
+
+
+GOLDEN = json.loads((Path(__file__).parent / "data" / "shakespeare_greedy.json").read_text())
 
 
 def recomputed(prompt: Sequence[int], n: int, eot_token: int | None = None, slide: bool = False) -> list[int]:
@@ -31,6 +36,15 @@ def recomputed(prompt: Sequence[int], n: int, eot_token: int | None = None, slid
             break
         text.append(best)
     return text[len(prompt) :]
+
+
+def test_greedy_ids_equal_transformers() -> None:
+    """One prompt alone, and all of them side by side."""
+    model = pretrained.load("shakespeare")
+    prompts, expected = GOLDEN["prompt_ids"], GOLDEN["greedy_ids_200"]
+    n, n_head = len(expected[0]), model.hparams["n_head"]
+    assert generate(prompts[1], model.params, n_head, n) == expected[1]
+    assert decode_ids(prompts, model.params, n_head, n) == expected
 
 
 def decode_ids(*args: Any, **options: Any) -> list[list[int]]:

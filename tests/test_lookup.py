@@ -22,7 +22,7 @@ PARAMS = random_params(np.random.default_rng(11))
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guess as often as there is anything to guess, whatever it costs."""
     monkeypatch.setattr(lookup, "MIN_RIGHT", 0)
-    monkeypatch.setattr(Budget, "allows_a_check", lambda self: True)
+    monkeypatch.setattr(Budget, "allows_a_check", lambda self, n_right: True)
     monkeypatch.setattr(Predictor, "n_right", property(lambda self: 5, lambda self, n: None), raising=False)
 
 
@@ -134,17 +134,26 @@ class TestPolicy:
         """By the clock: a pass over guesses here takes four plain ones, and no guess is ever right."""
         budget, seconds, n_tokens = Budget(), 0.0, 0
         for _ in range(2000):
-            checked = budget.allows_a_check()
+            checked = budget.allows_a_check(3)
             pass_seconds = 0.04 if checked else 0.01
-            budget.add(pass_seconds, 1, checked)
+            budget.add(pass_seconds, 1, checked=checked)
             seconds, n_tokens = seconds + pass_seconds, n_tokens + 1
             assert seconds <= 1.05 * n_tokens * 0.01 + 1e-9
         assert seconds > n_tokens * 0.01  # and yet it tried
 
+    def test_after_many_right_guesses_one_loss_is_on_credit(self) -> None:
+        """A loop is soon in full swing, and a text that repeats a little loses little."""
+        budget = Budget()
+        budget.add(0.01, 1, checked=False)
+        assert not budget.allows_a_check(lookup.SURE - 1)
+        assert budget.allows_a_check(lookup.SURE)
+        budget.add(0.04, 1, checked=True)
+        assert not budget.allows_a_check(lookup.SURE)
+
     def test_right_guesses_pay_for_more(self) -> None:
         budget = Budget()
         for _ in range(70):
-            budget.add(0.01, 1, False)
+            budget.add(0.01, 1, checked=False)
         for _ in range(20):
-            assert budget.allows_a_check()
-            budget.add(0.04, 9, True)
+            assert budget.allows_a_check(3)
+            budget.add(0.04, 9, checked=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import itertools
 import sys
@@ -124,10 +125,8 @@ def encode_prompt(prompt: str, model: GPT2) -> list[int]:
 
 def converse(args: argparse.Namespace, model: GPT2, options: Options) -> None:
     """Ask for prompts until the end of input; Ctrl-C ends a continuation, and at the prompt the program."""
-    try:
+    with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # gives input() its line editing and history
-    except ImportError:
-        pass
     print("Write the beginning of a text and press return; Ctrl-D ends.", file=sys.stderr)
     while True:
         try:

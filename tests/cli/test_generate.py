@@ -1,0 +1,210 @@
+"""`picogpt generate`: exact text on stdout, everything else on stderr, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picogpt import pretrained
+from picogpt.cli import main
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "shakespeare_greedy.json").read_text())
+PROMPT = GOLDEN["prompts"][0]
+MODEL = ["--model", "shakespeare"]
+
+
+def continuation(i: int, n: int) -> str:
+    return pretrained.load("shakespeare").encoder.decode(GOLDEN["greedy_ids_200"][i][:n])
+
+
+def run(*arguments: str, input: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "picogpt", *arguments], input=input, capture_output=True, **options)
+
+
+@pytest.mark.parametrize("i", range(len(GOLDEN["prompts"])))
+def test_writes_the_reference_text_and_nothing_else(i: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", GOLDEN["prompts"][i], "-n", "30", *MODEL]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == continuation(i, 30)
+    assert captured.err == ""
+
+
+def test_a_first_argument_that_is_no_command_is_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    """With 40 tokens, and the spellings of picoGPT."""
+    assert main([PROMPT, "--model_size", "shakespeare"]) == 0
+    assert capsys.readouterr().out == continuation(0, 40)
+    assert main([PROMPT, "--n_tokens_to_generate", "7", *MODEL, "--models_dir", "models"]) == 0
+    assert capsys.readouterr().out == continuation(0, 7)
+
+
+def test_a_commands_name_is_a_prompt_after_generate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "info", "-n", "5", "--echo", *MODEL]) == 0
+    assert capsys.readouterr().out.startswith("info")
+
+
+def test_echo_and_stats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([PROMPT, "-n", "9", "--echo", "--stats", *MODEL]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == PROMPT + continuation(0, 9)
+    assert f"{len(GOLDEN['prompt_ids'][0])} prompt tokens, the first token after" in captured.err
+    assert "tokens a second (length)" in captured.err
+
+
+def test_without_a_model_a_line_says_how_to_get_gpt2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "default_model", lambda models_dir: "shakespeare")
+    assert main([PROMPT, "-n", "1"]) == 0
+    assert "`picogpt download 124M` gets GPT-2" in capsys.readouterr().err
+
+
+def test_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for seed in ("1", "1", "2"):
+        assert main([PROMPT, "--seed", seed, "--temperature", "0.9", "--top-k", "40", "--top-p", "0.95", *MODEL]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_temperature_zero_and_top_k_one_are_greedy(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--temperature", "0"), ("--top-k", "1"):
+        assert main([PROMPT, "-n", "20", *option, *MODEL]) == 0
+        assert capsys.readouterr().out == continuation(0, 20)
+
+
+def test_stop_strings(capsys: pytest.CaptureFixture[str]) -> None:
+    text = continuation(0, 40)
+    stop = text[20:26]
+    assert main([PROMPT, "--stop", stop, "--stop", "never there", "--stats", *MODEL]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == text[: text.index(stop)]
+    assert captured.err.endswith("(stop)\n")
+
+
+def test_at_the_context_it_stops_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    n_ctx = pretrained.load("shakespeare").hparams["n_ctx"]
+    assert main([PROMPT, "-n", "9999", "--ignore-eos", *MODEL]) == 0
+    captured = capsys.readouterr()
+    assert f"the context of {n_ctx} is full (--slide goes on)" in captured.err
+    assert main([PROMPT, "-n", str(n_ctx + 9), "--ignore-eos", "--slide", *MODEL]) == 0
+    slid = capsys.readouterr()
+    assert slid.out.startswith(captured.out)
+    assert len(slid.out) > len(captured.out)
+    assert slid.err == ""
+
+
+def test_the_end_token_ends_the_text_and_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Here any token will do as the end token."""
+    encoder = pretrained.load("shakespeare").encoder
+    ids = GOLDEN["greedy_ids_200"][0]
+    end = ids[10]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(encoder), "eot_token", end)
+        assert main([PROMPT, *MODEL]) == 0
+        assert capsys.readouterr().out == encoder.decode(ids[: ids.index(end)])
+        assert main([PROMPT, "--ignore-eos", *MODEL]) == 0
+        assert capsys.readouterr().out == continuation(0, 40)
+
+
+def test_standard_input_is_the_prompt_exactly() -> None:
+    """A newline at its end belongs to it, as in the last of the reference prompts."""
+    result = run("-n", "12", *MODEL, input=GOLDEN["prompts"][3].encode())
+    assert (result.returncode, result.stdout.decode(), result.stderr) == (0, continuation(3, 12), b"")
+
+
+def test_an_empty_prompt_starts_from_the_end_of_text_token(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["", "-n", "8", *MODEL]) == 0
+    from_nothing = capsys.readouterr().out
+    assert from_nothing
+    result = run("-n", "8", *MODEL, env=os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
+    assert (result.returncode, result.stdout.decode()) == (0, from_nothing)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature", "-1"], "temperature must be 0 or more, not -1.0"),
+        (["--top-k", "0"], "top_k must be 1 or more, not 0"),
+        (["--top-p", "1.5"], "top_p must be above 0 and at most 1, not 1.5"),
+        (["--seed", "-3"], "the seed must be 0 or more, not -3"),
+        (["-n", "-1"], "the number of tokens must be 0 or more, not -1"),
+        (["--stop", ""], "a stop string must not be empty"),
+        (["--model", "no-such-model"], "there is no model 'no-such-model'"),
+    ],
+)
+def test_mistakes_get_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([PROMPT, *MODEL, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_options_that_do_not_exist_get_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([PROMPT, "--wild"])
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_prompt_longer_than_the_context(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no " * 9000, *MODEL]) == 2
+    assert "more than the model's context of" in capsys.readouterr().err
+
+
+def test_prompts_that_are_not_utf8_are_named_with_the_place() -> None:
+    result = run(*MODEL, input=b"To be\xff or not")
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr == b"picogpt: standard input is not UTF-8: byte 0xff at offset 5\n"
+    result = subprocess.run([sys.executable, "-m", "picogpt", b"a\xfe", *MODEL], capture_output=True)
+    assert (result.returncode, result.stderr) == (2, b"picogpt: the prompt is not UTF-8: byte 0xfe at offset 1\n")
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "picogpt", *arguments], stdout=subprocess.PIPE, **options)
+
+
+ENDLESS = ["-n", "1000000", "--slide", "--ignore-eos", *MODEL]
+
+
+def test_ctrl_c_keeps_what_was_written() -> None:
+    with start(PROMPT, *ENDLESS, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        seen = process.stdout.read(50)
+        process.send_signal(signal.SIGINT)
+        seen += process.stdout.read()
+        assert process.stderr.read() == b""
+    assert process.returncode == 130
+    assert seen.decode().startswith(continuation(0, 20))
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    with start(PROMPT, *ENDLESS, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_on_a_terminal_it_asks_for_prompts() -> None:
+    """Questions go to stderr where stdout is a pipe; a mistake does not end the conversation."""
+    terminal, theirs = pty.openpty()
+    with start("-n", "6", *MODEL, stdin=theirs, stderr=subprocess.PIPE) as process:
+        os.write(terminal, f"{PROMPT}\n<|endoftext|>\n{PROMPT}\n\x04".encode())
+        out, err = process.communicate(timeout=60)
+    os.close(terminal)
+    os.close(theirs)
+    assert process.returncode == 0
+    assert out.decode() == continuation(0, 6) * 2
+    assert "special token" in err.decode()
