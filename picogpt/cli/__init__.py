@@ -16,6 +16,8 @@ from picogpt.errors import PicoGPTError
 COMMANDS = {
     "generate": "picogpt.cli.generate",
     "info": "picogpt.cli.info",
+    "tokenize": "picogpt.cli.tokenize",
+    "train-tokenizer": "picogpt.cli.train_tokenizer",
 }
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "load_tokenizer",
     "stream_text",
     "train_bpe",
+    "vocabulary_files",
 ]
 
 
@@ -35,9 +36,16 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
     Raises `PicoGPTError`, naming the file and the place in it, when it is missing or damaged.
     """
-    path = Path(directory) / vocabulary.FILE
-    if not path.exists():
+    files = vocabulary_files(directory)
+    if vocabulary.FILE not in files:
         return ByteLevelBPE.load(directory)
-    if others := [name for names in bpe.FILES.values() for name in names if path.with_name(name).exists()]:
-        raise PicoGPTError(f"{directory} has two vocabularies, {path.name} and {others[0]}; take one of them away")
-    return vocabulary.read_vocabulary(path, (CharTokenizer, WhitespaceTokenizer, WordTokenizer))
+    if len(files) > 1:
+        raise PicoGPTError(f"{directory} has two vocabularies, {' and '.join(files[:2])}; take one of them away")
+    kinds = CharTokenizer, WhitespaceTokenizer, WordTokenizer
+    return vocabulary.read_vocabulary(Path(directory) / vocabulary.FILE, kinds)
+
+
+def vocabulary_files(directory: str | Path) -> list[str]:
+    """The names of the files in `directory` that hold a vocabulary."""
+    names = [vocabulary.FILE, *(name for names in bpe.FILES.values() for name in names)]
+    return [name for name in names if Path(directory, name).exists()]
