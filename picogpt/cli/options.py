@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from picogpt.errors import PicoGPTError
-
 if TYPE_CHECKING:
     from picogpt.pretrained import GPT2
 
@@ -52,11 +50,3 @@ def load_model(args: argparse.Namespace) -> GPT2:
             file=sys.stderr,
         )
     return pretrained.load(args.model, args.models_dir)
-
-
-def decode_utf8(data: bytes, what: str) -> str:
-    """The text of `data`; raises `PicoGPTError` with the place of the first byte that is not UTF-8."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise PicoGPTError(f"{what} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None

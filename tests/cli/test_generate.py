@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -128,6 +129,92 @@ def test_an_empty_prompt_starts_from_the_end_of_text_token(capsys: pytest.Captur
     assert (result.returncode, result.stdout.decode()) == (0, from_nothing)
 
 
+def test_several_samples_have_a_line_between_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first is what one sample alone is."""
+    arguments = ["generate", PROMPT, "-n", "12", "--seed", "5", *MODEL]
+    assert main(arguments) == 0
+    alone = capsys.readouterr().out
+    assert main([*arguments, "-N", "3"]) == 0
+    texts = capsys.readouterr().out.removesuffix("\n").split("\n---\n")
+    assert texts[0] == alone
+    assert len(set(texts)) == 3
+
+
+def test_lines_are_prompts_decoded_side_by_side() -> None:
+    """More of them than fit one batch, in their order, and each as alone."""
+    lines = [GOLDEN["prompts"][0], GOLDEN["prompts"][2]] * 20
+    result = run("--lines", "-n", "10", "--json", *MODEL, input="\n".join(lines).encode() + b"\n")
+    records = [json.loads(line) for line in result.stdout.decode().splitlines()]
+    assert [record["prompt"] for record in records] == lines
+    assert [record["text"] for record in records] == [continuation(0, 10), continuation(2, 10)] * 20
+
+
+def test_json_has_ids_texts_and_log_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([PROMPT, "-n", "6", "--json", "--logprobs", "3", "-N", "2", "--temperature", "0", *MODEL]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == second
+    assert first["prompt"] == PROMPT
+    assert first["text"] == continuation(0, 6)
+    assert first["finish_reason"] == "length"
+    assert [token["id"] for token in first["tokens"]] == GOLDEN["greedy_ids_200"][0][:6]
+    assert "".join(token["text"] for token in first["tokens"]) == first["text"]
+    for token in first["tokens"]:
+        assert len(token["top"]) == 3
+        assert token["top"][0] == {name: token[name] for name in ("id", "text", "logprob")}
+        assert token["top"][0]["logprob"] >= token["top"][1]["logprob"] >= token["top"][2]["logprob"]
+
+
+def test_stop_strings_end_rows_of_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    text = continuation(0, 40)
+    stop = text[20:26]
+    assert main([PROMPT, "--json", "--stop", stop, *MODEL]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["finish_reason"] == "stop"
+    assert record["text"] == text[: text.index(stop)]
+
+
+def test_beams(capsys: pytest.CaptureFixture[str]) -> None:
+    """Against the reference's first setting."""
+    golden = json.loads((Path(__file__).parents[1] / "data" / "beam.json").read_text())[0]
+    model = pretrained.load("shakespeare")
+    prompt, n = model.encoder.decode(golden["prompt_ids"]), len(golden["prompt_ids"])
+    numbers = {"-n": golden["max_new_tokens"], "--beams": golden["num_beams"], "-N": 2}
+    options = itertools.chain.from_iterable((name, str(number)) for name, number in numbers.items())
+    assert main([prompt, "--ignore-eos", "--json", *options, *MODEL]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["text"] for record in records] == [model.encoder.decode(ids[n:]) for ids in golden["sequences"][:2]]
+    assert [record["score"] for record in records] == pytest.approx(golden["scores"][:2], abs=1e-5)
+
+
+def test_lookup_writes_the_same_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([PROMPT, "-n", "150", "--lookup", *MODEL]) == 0
+    assert capsys.readouterr().out == continuation(0, 150)
+
+
+def test_what_may_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of these options changes the text, as its transform does."""
+    for options in (
+        ["--repetition-penalty", "1.5"],
+        ["--presence-penalty", "3"],
+        ["--frequency-penalty", "3"],
+        ["--no-repeat-ngram", "2"],
+        ["--ban", str(GOLDEN["greedy_ids_200"][0][0])],
+        ["--min-p", "0.05", "--seed", "1"],
+        ["--typical-p", "0.3", "--seed", "1"],
+    ):
+        assert main([PROMPT, *options, *MODEL]) == 0
+        assert capsys.readouterr().out != continuation(0, 40), options
+
+
+@pytest.mark.parametrize(("special", "n_tokens"), [("token", 2), ("text", 3)])
+def test_special_tokens_in_the_prompt_mean_what_is_said(
+    special: str, n_tokens: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["<|endoftext|>a", "--special", special, "--stats", "-n", "2", *MODEL]) == 0
+    n = int(capsys.readouterr().err.split("picogpt: ")[1].split()[0])
+    assert n == n_tokens if special == "token" else n > n_tokens
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -136,7 +223,14 @@ def test_an_empty_prompt_starts_from_the_end_of_text_token(capsys: pytest.Captur
         (["--top-p", "1.5"], "top_p must be above 0 and at most 1, not 1.5"),
         (["--seed", "-3"], "the seed must be 0 or more, not -3"),
         (["-n", "-1"], "the number of tokens must be 0 or more, not -1"),
+        (["-N", "0"], "the number of samples must be 1 or more, not 0"),
+        (["--logprobs", "2"], "--logprobs are part of the output of --json"),
+        (["--lookup", "-N", "2"], "--lookup decodes one row"),
+        (["--early-stopping"], "--early-stopping is for --beams"),
+        (["--beams", "2", "-N", "3"], "of 2 beams 3 cannot be the best"),
+        (["--beams", "2", "--top-k", "3"], "it has no --top-k"),
         (["--stop", ""], "a stop string must not be empty"),
+        (["--ban", "99999999"], "banned token 99999999 is outside the vocabulary"),
         (["--model", "no-such-model"], "there is no model 'no-such-model'"),
     ],
 )
@@ -207,4 +301,4 @@ def test_on_a_terminal_it_asks_for_prompts() -> None:
     os.close(theirs)
     assert process.returncode == 0
     assert out.decode() == continuation(0, 6) * 2
-    assert "special token" in err.decode()
+    assert "--special token" in err.decode()

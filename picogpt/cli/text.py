@@ -1,0 +1,59 @@
+"""Text on its way in and out: UTF-8 both ways, and what a special token in it means."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from picogpt.errors import PicoGPTError
+
+if TYPE_CHECKING:
+    from picogpt.tokenizers import Tokenizer
+
+
+def write_exactly() -> None:
+    """Make stdout UTF-8 and leave line ends alone, whatever the locale and the platform say."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+
+
+def read_stdin() -> str:
+    """All of standard input; where there is none, nothing."""
+    return decode_utf8(sys.stdin.buffer.read() if sys.stdin is not None else b"", "standard input")
+
+
+def check_argument(text: str, what: str) -> str:
+    """A text from the command line, where bytes that are not UTF-8 have become lone surrogates."""
+    return decode_utf8(text.encode(errors="surrogateescape"), what)
+
+
+def decode_utf8(data: bytes, what: str) -> str:
+    """The text of `data`; raises `PicoGPTError` with the place of the first byte that is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PicoGPTError(f"{what} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None
+
+
+def add_special_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--special",
+        choices=("token", "text"),
+        help="whether <|endoftext|> in the text is the token or eleven ordinary characters (default: an error)",
+    )
+
+
+def encode(encoder: Tokenizer, text: str, special: str | None) -> list[int]:
+    """The ids of a text; `special` is what `--special` says."""
+    from picogpt.tokenizers import ByteLevelBPE
+
+    if not isinstance(encoder, ByteLevelBPE):
+        return encoder.encode(text)
+    for token in encoder.special_tokens:
+        if special is None and token in text:
+            raise PicoGPTError(
+                f"the text contains {token}: say --special token if it means the token, --special text if it does not"
+            )
+    return encoder.encode(text, allowed_special="all" if special == "token" else frozenset(), disallowed_special=())

@@ -1,0 +1,162 @@
+"""Continuations on their way to stdout: one as it is written, or several when they are whole."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from picogpt.cli.text import encode
+from picogpt.errors import PicoGPTError
+
+if TYPE_CHECKING:
+    from picogpt.generation import Options, Token
+    from picogpt.pretrained import GPT2
+
+BATCH_SIZE = 32  # rows decoded side by side
+
+
+def prompt_ids(prompt: str, args: argparse.Namespace, model: GPT2) -> list[int]:
+    """The prompt's ids; without any text, the end-of-text token, behind which a new text begins."""
+    if ids := encode(model.encoder, prompt, args.special):
+        return ids
+    if model.encoder.eot_token is None:
+        raise PicoGPTError("the prompt is empty, and this model has no end-of-text token to start from; give it a word")
+    return [model.encoder.eot_token]
+
+
+def write_on(prompt: str, args: argparse.Namespace, model: GPT2, options: Options) -> None:
+    """Stream one continuation to stdout, and what there is to say about it to stderr."""
+    from picogpt.generation import decode
+    from picogpt.stopping import until_stop
+    from picogpt.tokenizers import stream_text
+
+    ids = prompt_ids(prompt, args, model)
+    tokens: list[Token] = []
+    times = [time.perf_counter()]
+
+    def chosen(stream: Iterable[Token]) -> Iterator[int]:
+        for token in stream:
+            tokens.append(token)
+            times.append(time.perf_counter())
+            if token.finish_reason != "eos":
+                yield token.id
+
+    stream = decode([ids], model.params, model.hparams["n_head"], args.n_tokens, **options)
+    pieces = until_stop(stream_text(model.encoder, chosen(stream)), args.stop)
+    last = "\n"
+    try:
+        for piece in itertools.chain([prompt] if args.echo else [], pieces):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+            last = piece or last
+    finally:
+        if sys.stdout.isatty() and not last.endswith("\n"):
+            print(file=sys.stderr)  # so that what comes next stands on a line of its own
+
+    reason = tokens[-1].finish_reason if tokens else "length"
+    if reason in (None, "length") and len(tokens) < args.n_tokens:
+        print(
+            f"picogpt: stopped after {len(tokens)} tokens: the context of {model.hparams['n_ctx']} is full "
+            f"(--slide goes on)",
+            file=sys.stderr,
+        )
+    if args.stats:
+        print(statistics(len(ids), times, reason), file=sys.stderr)
+
+
+def statistics(n_prompt: int, times: list[float], reason: str | None) -> str:
+    """One line from the moments at which decoding began and each token was there."""
+    n, total = len(times) - 1, times[-1] - times[0]
+    if not n:
+        return f"picogpt: {n_prompt} prompt tokens, nothing written"
+    line = f"picogpt: {n_prompt} prompt tokens, the first token after {times[1] - times[0]:.3f} s; {n} in {total:.3f} s"
+    if n > 1:
+        line += f", then {(n - 1) / (times[-1] - times[1]):.1f} tokens a second"
+    return f"{line} ({reason})"
+
+
+def write_several(prompt: str, args: argparse.Namespace, model: GPT2, options: Options) -> None:
+    """Continuations that are printed when they are whole: with a line between them, or as one JSON object a line."""
+    prompts = prompt.splitlines() if args.lines else [prompt]
+    n_at_once = max(BATCH_SIZE // args.n_samples, 1)
+    started, n_tokens, is_first = time.perf_counter(), 0, True
+    write = beams if args.beams else rows
+    for start in range(0, len(prompts), n_at_once):
+        for record in write(prompts[start : start + n_at_once], args, model, options):
+            n_tokens += len(record["tokens"])
+            if args.json:
+                line = json.dumps(record, ensure_ascii=False)
+            else:
+                line = (record["prompt"] if args.echo else "") + record["text"]
+                line = line if is_first else f"---\n{line}"
+            print(line, flush=True)
+            is_first = False
+    if args.stats:
+        seconds = time.perf_counter() - started
+        print(f"picogpt: {n_tokens} tokens in {seconds:.3f} s, {n_tokens / seconds:.1f} a second", file=sys.stderr)
+
+
+def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Options) -> Iterator[dict[str, Any]]:
+    """A record for each continuation; after Ctrl-C for what there is of each."""
+    from picogpt.generation import decode
+    from picogpt.stopping import until_stop
+
+    encoder = model.encoder
+    ids = [prompt_ids(prompt, args, model) for prompt in prompts]
+    tokens: list[list[Token]] = [[] for _ in range(len(ids) * args.n_samples)]
+    interrupted = None
+    try:
+        options = {**options, "n_samples": args.n_samples, "n_top": (args.logprobs or 0) if args.json else None}
+        for token in decode(ids, model.params, model.hparams["n_head"], args.n_tokens, **options):
+            tokens[token.row].append(token)
+    except KeyboardInterrupt as error:
+        interrupted = error
+    for name, row in enumerate(tokens):
+        text = encoder.decode(token.id for token in row if token.finish_reason != "eos")
+        yield {
+            "prompt": prompts[name // args.n_samples],
+            "text": "".join(until_stop([text], args.stop)),
+            "finish_reason": row[-1].finish_reason if row else "length",
+            "tokens": [
+                {
+                    "id": token.id,
+                    "text": encoder.decode([token.id]),
+                    "logprob": token.logprob,
+                    "top": [{"id": i, "text": encoder.decode([i]), "logprob": logprob} for i, logprob in token.top],
+                }
+                for token in row
+            ],
+        }
+    if interrupted is not None:
+        raise interrupted
+
+
+def beams(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Options) -> Iterator[dict[str, Any]]:
+    """A record for each of the best continuations."""
+    from picogpt.beam import beam_search
+
+    for prompt in prompts:
+        for beam in beam_search(
+            prompt_ids(prompt, args, model),
+            model.params,
+            model.hparams["n_head"],
+            args.n_tokens,
+            args.beams,
+            transforms=options["transforms"],
+            eot_token=options["eot_token"],
+            length_penalty=1.0 if args.length_penalty is None else args.length_penalty,
+            early_stopping=args.early_stopping,
+            n_best=args.n_samples,
+        ):
+            yield {
+                "prompt": prompt,
+                "text": model.encoder.decode(beam.ids),
+                "finish_reason": beam.finish_reason,
+                "score": beam.score,
+                "tokens": [{"id": i, "text": model.encoder.decode([i])} for i in beam.ids],
+            }
