@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picogpt.cli.options import Parser, add_models_dir_option, decode_utf8
+from picogpt.cli.options import Parser, add_models_dir_option
+from picogpt.cli.text import decode_utf8
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
