@@ -22,7 +22,7 @@ from picogpt.rowwise import rowwise
 Array = npt.NDArray[np.floating[Any]]
 Params = dict[str, Any]
 
-QUERY_BLOCK = 128  # attention reads a long prompt this many queries at a time
+QUERY_BLOCK = 64  # attention reads a long prompt this many queries at a time
 
 
 @rowwise
@@ -38,11 +38,12 @@ def gelu(x: Array) -> Array:  # [...] -> [...]
         return x / (1 + np.exp(minus_2u))
 
 
-@rowwise
 def softmax(x: Array) -> Array:  # [..., n] -> [..., n]
     """Exponentials that sum to one along the last axis; the maximum is taken out so that none overflows."""
-    exp_x = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exp_x / exp_x.sum(axis=-1, keepdims=True)
+    exp_x = x - x.max(axis=-1, keepdims=True)
+    np.exp(exp_x, out=exp_x)  # in place: over a long prompt a new array costs as much as the arithmetic
+    exp_x /= exp_x.sum(axis=-1, keepdims=True)
+    return exp_x
 
 
 def mean(x: Array) -> Array:  # [..., n] -> [..., 1]
