@@ -1,0 +1,278 @@
+"""GPT-2's gradients: the functions of `model.py` again, in the same order, each with its way back.
+
+Every function returns what its namesake in `model.py` returns, and `backward`, which takes the gradient of the loss
+by that output and returns the gradients of the loss by the inputs, in the order and the tree of the arguments.
+The gradient of x is called dx. What `backward` needs it has from the forward pass, and holds until it is dropped.
+
+Sources: Rumelhart et al. 1986 for the idea; the names and the order are those of `train_gpt2.c` in karpathy/llm.c.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt import model
+from picogpt.model import QUERY_BLOCK, Array, Params, causal_mask, merge_heads, softmax, split_heads
+
+Ids = npt.NDArray[np.integer[Any]]
+Drop = Callable[[Array], tuple[Array, Callable[[Array], Array]]]
+
+CACHED = 1 << 15  # so many elements at a time stay in a core's cache while several operations read them
+
+
+def gelu(x: Array) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+    """As tanh u = 2σ(2u) − 1, gelu(x) is x σ(2u), and both it and its slope need one exponential.
+
+    The slope, σ + x σ (1 − σ) 2u', is made at once, a part at a time that stays in the cache.
+    """
+    y, slope = np.empty_like(x), np.empty_like(x)
+    c = 2 * math.sqrt(2 / math.pi)  # 2u = c (x + 0.044715 x³)
+    for start in range(0, x.size, CACHED):
+        part = slice(start, start + CACHED)
+        x_part, y_part, sigma = (array.reshape(-1)[part] for array in (x, y, slope))
+        square = x_part * x_part
+        power = square * (-0.044715 * c)
+        power -= c
+        power *= x_part
+        np.exp(np.minimum(power, 80, out=power), out=power)  # beyond 80 it might be infinite, and σ is 0 anyway
+        power += 1
+        np.divide(1, power, out=sigma)
+        np.multiply(x_part, sigma, out=y_part)
+        square *= 3 * 0.044715 * c
+        square += c
+        square *= y_part
+        square *= 1 - sigma
+        sigma += square
+
+    def backward(dy: Array) -> Array:
+        return dy * slope
+
+    return y, backward
+
+
+def dsoftmax(dy: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., n]
+    """The gradient by the softmax's input, from its output y: y (dy − Σ dy y)."""
+    dx = dy - np.einsum("...i,...i->...", dy, y)[..., None]
+    dx *= y
+    return dx
+
+
+def layer_norm(
+    x: Array, g: Array, b: Array, eps: float = 1e-5
+) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_embd] -> [..., n_embd]
+    """The gradient loses what the norm removes: its mean, and its component along the normalised input."""
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    inverse_std = 1 / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
+    normed = np.multiply(centred, inverse_std, out=centred)
+
+    def backward(dy: Array) -> tuple[Array, Params]:
+        dnormed = dy * g
+        along = np.einsum("...i,...i->...", dnormed, normed)[..., None] / x.shape[-1]
+        dnormed -= np.mean(dnormed, axis=-1, keepdims=True)
+        dnormed -= normed * along
+        dnormed *= inverse_std
+        return dnormed, {"g": np.einsum("ti,ti->i", rows(dy), rows(normed)), "b": rows(dy).sum(axis=0)}
+
+    return normed * g + b, backward
+
+
+def linear(
+    x: Array, w: Array, b: Array
+) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_in] -> [..., n_out]
+    def backward(dy: Array) -> tuple[Array, Params]:
+        return dy @ w.T, {"w": rows(x).T @ rows(dy), "b": rows(dy).sum(axis=0)}
+
+    return model.linear(x, w, b), backward
+
+
+def rows(x: Array) -> Array:  # [..., n] -> [n_rows, n]
+    return x.reshape(-1, x.shape[-1])
+
+
+def ffn(
+    x: Array, c_fc: Params, c_proj: Params
+) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_embd] -> [..., n_embd]
+    h, back_c_fc = linear(x, **c_fc)
+    a, back_gelu = gelu(h)
+    y, back_c_proj = linear(a, **c_proj)
+
+    def backward(dy: Array) -> tuple[Array, Params]:
+        da, dc_proj = back_c_proj(dy)
+        dx, dc_fc = back_c_fc(back_gelu(da))
+        return dx, {"c_fc": dc_fc, "c_proj": dc_proj}
+
+    return y, backward
+
+
+def attention(
+    q: Array,  # [..., n_q, d]
+    k: Array,  # [..., n_k, d]
+    v: Array,  # [..., n_k, d_v]
+    mask: Array | float = 0.0,  # [..., n_q, n_k]
+) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # [..., n_q, d_v]
+    """The weights are many and not kept: they are computed again."""
+    scale = 1 / math.sqrt(q.shape[-1])
+
+    def weights() -> Array:  # [..., n_q, n_k]
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        scores += mask
+        scores -= np.max(scores, axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= np.sum(scores, axis=-1, keepdims=True)
+        return scores
+
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        w = weights()
+        dscores = dsoftmax(dy @ v.swapaxes(-1, -2), w)
+        dscores *= scale
+        return dscores @ k, dscores.swapaxes(-1, -2) @ q, w.swapaxes(-1, -2) @ dy
+
+    return weights() @ v, backward
+
+
+def causal_attention(
+    q: Array, k: Array, v: Array
+) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # [..., n_head, n_seq, d_head], all of them
+    """One sequence and one block of queries at a time; a key's gradient is the sum over the blocks that see it."""
+    n_seq = q.shape[-2]
+    y = np.empty_like(q)
+    backs = []
+    for start in range(0, n_seq, QUERY_BLOCK):
+        end = min(start + QUERY_BLOCK, n_seq)
+        mask = causal_mask(end - start, end, None, q.dtype)
+        for row in np.ndindex(q.shape[:-3]):
+            queries, keys = (*row, slice(None), slice(start, end)), (*row, slice(None), slice(end))
+            y[queries], back = attention(q[queries], k[keys], v[keys], mask)
+            backs.append((queries, keys, back))
+
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        dq, dk, dv = np.empty_like(q), np.zeros_like(k), np.zeros_like(v)
+        for queries, keys, back in backs:
+            dq[queries], dk_seen, dv_seen = back(dy[queries])
+            dk[keys] += dk_seen
+            dv[keys] += dv_seen
+        return dq, dk, dv
+
+    return y, backward
+
+
+def mha(
+    x: Array, c_attn: Params, c_proj: Params, n_head: int
+) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+    qkv, back_c_attn = linear(x, **c_attn)
+    heads, back_attention = causal_attention(*(split_heads(part, n_head) for part in np.split(qkv, 3, axis=-1)))
+    y, back_c_proj = linear(merge_heads(heads), **c_proj)
+
+    def backward(dy: Array) -> tuple[Array, Params]:
+        dmerged, dc_proj = back_c_proj(dy)
+        dqkv = np.concatenate([merge_heads(d) for d in back_attention(split_heads(dmerged, n_head))], axis=-1)
+        dx, dc_attn = back_c_attn(dqkv)
+        return dx, {"c_attn": dc_attn, "c_proj": dc_proj}
+
+    return y, backward
+
+
+def dropout(x: Array, rate: float, rng: np.random.Generator) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+    """Zero a share `rate` of the elements, to 1/65536, and scale the others so that the mean stays (Srivastava 2014)."""
+    n_dropped = round(rate * 65536)
+    keep = np.frombuffer(rng.bytes(2 * x.size), np.uint16).reshape(x.shape) >= n_dropped
+    scaled = keep * x.dtype.type(65536 / (65536 - n_dropped))
+    return x * scaled, lambda dy: dy * scaled
+
+
+def no_dropout(x: Array) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+    return x, lambda dy: dy
+
+
+def transformer_block(
+    x: Array, mlp: Params, attn: Params, ln_1: Params, ln_2: Params, n_head: int, drop: Drop = no_dropout
+) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+    """Along a residual connection the gradient passes as it is; each branch adds its own. `drop` thins the branches."""
+    normed, back_ln_1 = layer_norm(x, **ln_1)
+    moved, back_mha = mha(normed, **attn, n_head=n_head)
+    moved, back_drop_1 = drop(moved)
+    x = x + moved
+    normed, back_ln_2 = layer_norm(x, **ln_2)
+    thought, back_ffn = ffn(normed, **mlp)
+    thought, back_drop_2 = drop(thought)
+
+    def backward(dy: Array) -> tuple[Array, Params]:
+        dnormed, dmlp = back_ffn(back_drop_2(dy))
+        dx, dln_2 = back_ln_2(dnormed)
+        dx += dy
+        dnormed, dattn = back_mha(back_drop_1(dx))
+        dbranch, dln_1 = back_ln_1(dnormed)
+        dx += dbranch
+        return dx, {"mlp": dmlp, "attn": dattn, "ln_1": dln_1, "ln_2": dln_2}
+
+    return x + thought, backward
+
+
+def embed(ids: Ids, wte: Array, wpe: Array) -> tuple[Array, Callable[[Array], tuple[Array, Array]]]:
+    # [..., n_seq] -> [..., n_seq, n_embd]
+    """A row of wte gets the sum over the places where its token stands, a row of wpe the sum over the batch."""
+
+    def backward(dy: Array) -> tuple[Array, Array]:
+        dwte, dwpe = np.zeros_like(wte), np.zeros_like(wpe)
+        order = np.argsort(ids, axis=None, kind="stable")
+        tokens, starts = np.unique(ids.reshape(-1)[order], return_index=True)
+        dwte[tokens] = np.add.reduceat(rows(dy)[order], starts, axis=0)
+        n_seq = ids.shape[-1]
+        dwpe[:n_seq] = dy.reshape(-1, n_seq, dy.shape[-1]).sum(axis=0)
+        return dwte, dwpe
+
+    return model.embed(ids, wte, wpe), backward
+
+
+def cross_entropy(x: Array, wte: Array, targets: Ids, n_targets: int) -> tuple[float, Array, Array]:
+    """The sum of −log p(target) in nats over `n_targets`, its gradient by the hidden states x, and by the projection.
+
+    x is [..., n_seq, n_embd], targets [..., n_seq]. The logits are n_vocab wide, so they are made and used up for
+    a block of positions at a time: the way back starts here, and nothing has to be kept for it.
+    """
+    loss, dx, dwte = 0.0, np.empty_like(x), np.zeros_like(wte)
+    block = max(1, 8 * CACHED // len(wte))
+    for start in range(0, targets.size, block):
+        part = slice(start, start + block)
+        probs = softmax(rows(x)[part] @ wte.T)
+        target = np.arange(len(probs)), targets.reshape(-1)[part]
+        loss -= float(np.sum(np.log(probs[target]), dtype=np.float64))
+        dlogits = probs
+        dlogits[target] -= 1
+        dlogits /= n_targets
+        rows(dx)[part] = dlogits @ wte
+        dwte += dlogits.T @ rows(x)[part]
+    return loss / n_targets, dx, dwte
+
+
+def loss_and_grads(
+    params: Params, inputs: Ids, targets: Ids, n_head: int, drop: Drop = no_dropout, n_targets: int | None = None
+) -> tuple[float, Params]:
+    """The mean loss in nats of predicting `targets` from `inputs`, both [..., n_seq], and its gradient by `params`.
+
+    Where these are a part of a batch, `n_targets` is the number of targets in all of it, and the parts' losses and
+    gradients add up to the batch's.
+
+    `drop` is applied to the embeddings and to what every branch adds, as in GPT-2. The gradients stand in the same
+    tree as the parameters; wte's holds both its uses, as embedding and as output projection.
+    """
+    x, back_embed = embed(inputs, params["wte"], params["wpe"])
+    x, back_drop = drop(x)
+    back_blocks = []
+    for block in params["blocks"]:
+        x, back_block = transformer_block(x, **block, n_head=n_head, drop=drop)
+        back_blocks.append(back_block)
+    x, back_ln_f = layer_norm(x, **params["ln_f"])
+    loss, dx, dwte_head = cross_entropy(x, params["wte"], targets, n_targets or targets.size)
+    dx, dln_f = back_ln_f(dx)
+    dblocks = []
+    while back_blocks:  # popped, so that what a block has kept is freed when it has been used
+        dx, dblock = back_blocks.pop()(dx)
+        dblocks.append(dblock)
+    dwte, dwpe = back_embed(back_drop(dx))
+    return loss, {"wte": dwte + dwte_head, "wpe": dwpe, "blocks": dblocks[::-1], "ln_f": dln_f}
