@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "picogpt.cli.info",
     "tokenize": "picogpt.cli.tokenize",
     "train-tokenizer": "picogpt.cli.train_tokenizer",
+    "train": "picogpt.cli.train",
 }
 
 

@@ -177,8 +177,13 @@ def mha(
     return y, backward
 
 
-def dropout(x: Array, rate: float, rng: np.random.Generator) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
-    """Zero a share `rate` of the elements, to 1/65536, and scale the others so that the mean stays (Srivastava 2014)."""
+def dropout(
+    x: Array, rate: float, rng: np.random.Generator
+) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+    """Zero a share `rate` of the elements, to 1/65536, and scale the others so that the mean stays.
+
+    Srivastava et al. 2014.
+    """
     n_dropped = round(rate * 65536)
     keep = np.frombuffer(rng.bytes(2 * x.size), np.uint16).reshape(x.shape) >= n_dropped
     scaled = keep * x.dtype.type(65536 / (65536 - n_dropped))

@@ -1,16 +1,15 @@
-"""Token ids as the trainer reads them: a file that is mapped, not loaded, and the windows that are cut from it."""
+"""Text to token ids in files that are mapped, not loaded; the windows cut from them; the validation loss."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from picogpt import model
+from picogpt.checkpoints.files import replacing
+from picogpt.errors import PicoGPTError
 from picogpt.model import Params, hidden_states
 from picogpt.training.backprop import Ids
 
@@ -23,8 +22,28 @@ def split_text(text: str) -> tuple[str, str]:
     return text[:n_train], text[n_train:]
 
 
+def write_ids(path: Path, ids: list[int], n_vocab: int) -> None:
+    """The ids one behind the other, in 16 bits each where the vocabulary allows it, else in 32."""
+    with replacing(path) as file:
+        file.write(np.array(ids, id_type(n_vocab)).tobytes())
+
+
+def map_ids(path: Path, n_vocab: int) -> Ids:
+    """What `write_ids` wrote, memory-mapped: a page is read when a window needs it."""
+    if not path.is_file() or not path.stat().st_size:
+        raise PicoGPTError(f"{path} is missing or empty; start the run again")
+    return np.memmap(path, id_type(n_vocab), mode="r")
+
+
+def id_type(n_vocab: int) -> np.dtype[np.unsignedinteger]:
+    return np.dtype("<u2" if n_vocab <= 1 << 16 else "<u4")
+
+
 def random_windows(ids: Ids, n_windows: int, n_ctx: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Inputs and targets [n_windows, n_ctx] from random places of `ids`: the target is the id that follows."""
+    """Inputs and targets [n_windows, n_ctx] from random places of `ids`: a target is the id that follows.
+
+    `ids` must be longer than `n_ctx`.
+    """
     starts = rng.integers(0, len(ids) - n_ctx, n_windows)
     windows = ids[starts[:, None] + np.arange(n_ctx + 1)].astype(np.int64)
     return windows[:, :-1], windows[:, 1:]
@@ -41,12 +60,16 @@ def all_windows(ids: Ids, n_ctx: int) -> Iterator[tuple[Ids, Ids]]:
 
 
 def validation_loss(params: Params, ids: Ids, n_head: int) -> float:
-    """The mean loss in nats a token over all of `ids`, cut into windows of the model's context."""
+    """The mean loss in nats a token over all of `ids` but the first, in windows of the model's context."""
     total = 0.0
     for inputs, targets in all_windows(ids, len(params["wpe"])):
-        x = hidden_states(inputs, **params, n_head=n_head)
-        logits = x @ params["wte"].T
+        logits = hidden_states(inputs, **params, n_head=n_head) @ params["wte"].T
         logits -= np.max(logits, axis=-1, keepdims=True)
         log_probs = logits[np.arange(len(targets)), targets] - np.log(np.sum(np.exp(logits), axis=-1))
         total -= float(np.sum(log_probs, dtype=np.float64))
     return total / (len(ids) - 1)
+
+
+def bits_per_character(loss: float, n_tokens: int, n_characters: int) -> float:
+    """A mean loss in nats a token over `n_tokens`, all but the first predicted, as bits for each character of them."""
+    return loss * (n_tokens - 1) / math.log(2) / n_characters

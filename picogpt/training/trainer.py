@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from picogpt.checkpoints import HParams, flatten, nest, param_shapes
 from picogpt.errors import PicoGPTError
-from picogpt.model import Array, Params
+from picogpt.model import Params
 from picogpt.training.backprop import Ids, dropout, loss_and_grads, no_dropout
 from picogpt.training.data import random_windows
-from picogpt.training.optimizer import adamw, clip_by_global_norm, learning_rate
-from picogpt.training.trees import leaves, map_tree
+from picogpt.training.optimizer import Flat, adamw, clip_by_global_norm, learning_rate
 
 
 @dataclass(frozen=True)
@@ -28,36 +28,46 @@ class Settings:
     """What a run is made of, besides the model and the data."""
 
     steps: int = 2000
-    batch_size: int = 16  # windows a step
-    n_parts: int = 2  # a batch is computed in so many parts, side by side where there are threads for it
+    batch_size: int = 8  # windows a step
+    parts: int = 2  # a batch is computed in so many parts: side by side where there are threads, else in turn
     lr: float = 1e-3  # the highest learning rate
-    warmup: int = 100  # steps
+    warmup: int = 100  # steps that lead there
+    hold: int = 0  # steps that stay there; in all the others it falls
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.1
     clip: float = 1.0  # the longest gradient
     dropout: float = 0.0
-    average: float = 0.0  # decay of the running average of the weights; 0 for the weights themselves
+    average: float = 0.0  # decay of the running average of the weights; 0: the weights themselves
     seed: int = 0
 
 
 @dataclass
 class State:
-    """All that changes while training: after `step` steps, the parameters, AdamW's moments, the weights' average."""
+    """All that changes while training: after `step` steps the parameters, AdamW's moments, the average or nothing."""
 
     step: int
-    params: Params
-    mean: Params
-    square: Params
-    averaged: Params
+    params: Flat
+    mean: Flat
+    square: Flat
+    averaged: Flat
 
     @classmethod
-    def start(cls, params: Params) -> State:
-        return cls(0, params, map_tree(np.zeros_like, params), map_tree(np.zeros_like, params), map_tree(np.copy, params))
+    def start(cls, params: Params, settings: Settings) -> State:
+        """Before the first step. The arrays of `params` are copied; nothing is averaged if `settings` say so."""
+        flat = flatten(params)
+
+        def copies() -> Flat:
+            return {name: np.array(array) for name, array in flat.items()}
+
+        def zeros() -> Flat:
+            return {name: np.zeros_like(array) for name, array in flat.items()}
+
+        return cls(0, copies(), zeros(), zeros(), copies() if settings.average else {})
 
 
 class Step(NamedTuple):
-    """What a step reports: the loss in nats a token on its batch before the update, and the gradient's length."""
+    """What a step reports: the loss in nats a token on its batch before the update, the gradient's length, the lr."""
 
     step: int
     loss: float
@@ -65,90 +75,68 @@ class Step(NamedTuple):
     lr: float
 
 
-def init_params(hparams: dict[str, int], rng: np.random.Generator) -> Params:
-    """A new float32 model, drawn as GPT-2's was: normal weights of deviation 0.02, zero biases.
+def init_params(hparams: HParams, rng: np.random.Generator) -> Params:
+    """A new float32 model, drawn as GPT-2's was: normal weights of deviation 0.02, biases 0, gains 1.
 
-    What adds to the residual stream, twice a block, is smaller by √(2 n_layer) (Radford et al. 2019, 2.3).
+    What adds to the residual stream, twice a block, is smaller by √(2 n_layer) (Radford et al. 2019, section 2.3).
     """
-    n_vocab, n_ctx, n_embd, n_layer = (hparams[name] for name in ("n_vocab", "n_ctx", "n_embd", "n_layer"))
-
-    def normal(*shape: int, deviation: float = 0.02) -> Array:
-        return rng.standard_normal(shape, np.float32) * np.float32(deviation)
-
-    def linear(n_in: int, n_out: int, deviation: float = 0.02) -> Params:
-        return {"w": normal(n_in, n_out, deviation=deviation), "b": np.zeros(n_out, np.float32)}
-
-    def norm() -> Params:
-        return {"g": np.ones(n_embd, np.float32), "b": np.zeros(n_embd, np.float32)}
-
-    residual = 0.02 / math.sqrt(2 * n_layer)
-    return {
-        "wte": normal(n_vocab, n_embd),
-        "wpe": normal(n_ctx, n_embd),
-        "blocks": [
-            {
-                "ln_1": norm(),
-                "attn": {"c_attn": linear(n_embd, 3 * n_embd), "c_proj": linear(n_embd, n_embd, residual)},
-                "ln_2": norm(),
-                "mlp": {"c_fc": linear(n_embd, 4 * n_embd), "c_proj": linear(4 * n_embd, n_embd, residual)},
-            }
-            for _ in range(n_layer)
-        ],
-        "ln_f": norm(),
-    }
+    flat: Flat = {}
+    for name, shape in param_shapes(hparams).items():
+        layer, _, leaf = name.rpartition(".")
+        if leaf in ("g", "b"):
+            flat[name] = np.full(shape, 1 if leaf == "g" else 0, np.float32)
+        else:
+            deviation = 0.02 / math.sqrt(2 * hparams["n_layer"]) if layer.endswith("c_proj") else 0.02
+            flat[name] = rng.standard_normal(shape, np.float32) * np.float32(deviation)
+    return nest(flat)
 
 
-def batch_loss_and_grads(
-    params: Params, inputs: Ids, targets: Ids, n_head: int, settings: Settings, step: int, pool: ThreadPoolExecutor
-) -> tuple[float, Params]:
-    """Loss and gradients of a batch, its parts side by side in the threads of `pool` and then added up in order."""
-    n_parts = min(settings.n_parts, len(inputs))
+def training_steps(state: State, ids: Ids, n_head: int, settings: Settings, n_threads: int = 1) -> Iterator[Step]:
+    """Train `state`, in place, on windows of `ids` until it has made `settings.steps`; yields after every step.
 
-    def part_loss_and_grads(i: int) -> tuple[float, Params]:
-        part = slice(i * len(inputs) // n_parts, (i + 1) * len(inputs) // n_parts)
-        drop = no_dropout
-        if settings.dropout:
-            drop = partial(dropout, rate=settings.dropout, rng=np.random.default_rng([settings.seed, step, i]))
-        return loss_and_grads(params, inputs[part], targets[part], n_head, drop, n_targets=targets.size)
-
-    loss, total = 0.0, None
-    for part_loss, grads in pool.map(part_loss_and_grads, range(n_parts)):
-        loss += part_loss
-        total = grads if total is None else map_tree(partial_sum, total, grads)
-    assert total is not None
-    return loss, total
-
-
-def partial_sum(total: Array, part: Array) -> Array:
-    total += part
-    return total
-
-
-def training_steps(
-    state: State, ids: Ids, n_head: int, settings: Settings, n_threads: int = 1
-) -> Iterator[Step]:
-    """Train `state` in place on windows of `ids`, from where it stands to `settings.steps`.
-
-    Raises `PicoGPTError` when the loss or the gradient is no longer a number, before they reach the weights.
+    Raises `PicoGPTError` when the loss or the gradient is no longer a number, before they have reached the weights.
     """
-    n_ctx = len(state.params["wpe"])
+    params = nest(state.params)
+    n_ctx = len(params["wpe"])
     with ThreadPoolExecutor(n_threads) as pool:
         while state.step < settings.steps:
             step = state.step
             rng = np.random.default_rng([settings.seed, step])
             inputs, targets = random_windows(ids, settings.batch_size, n_ctx, rng)
-            loss, grads = batch_loss_and_grads(state.params, inputs, targets, n_head, settings, step, pool)
+            loss, grads = batch_loss_and_grads(params, inputs, targets, n_head, settings, step, pool)
             norm = clip_by_global_norm(grads, settings.clip)
             if not math.isfinite(loss + norm):
-                raise PicoGPTError(f"the loss is {loss} and the gradient {norm} long at step {step}: try a lower lr")
-            lr = learning_rate(step, settings.steps, settings.lr, settings.warmup)
-            adamw(
-                state.params, grads, state.mean, state.square, step, lr,
-                settings.beta1, settings.beta2, weight_decay=settings.weight_decay,
-            )
-            # early on a short average, as there is little worth remembering
-            decay = min(settings.average, (1 + step) / (10 + step))
-            for averaged, p in zip(leaves(state.averaged), leaves(state.params), strict=True):
-                averaged += (1 - decay) * (p - averaged)
+                raise PicoGPTError(f"step {step}: the loss is {loss}, the gradient's length {norm}; try a smaller lr")
+            lr = learning_rate(step, settings.steps, settings.lr, settings.warmup, settings.hold)
+            betas = settings.beta1, settings.beta2
+            adamw(state.params, grads, state.mean, state.square, step, lr, *betas, weight_decay=settings.weight_decay)
+            # a short average at first, when there is little that is worth remembering
+            forget = 1 - min(settings.average, (1 + step) / (10 + step))
+            for name, averaged in state.averaged.items():
+                averaged += forget * (state.params[name] - averaged)
             state.step = step + 1
             yield Step(step, loss, norm, lr)
+
+
+def batch_loss_and_grads(
+    params: Params, inputs: Ids, targets: Ids, n_head: int, settings: Settings, step: int, pool: ThreadPoolExecutor
+) -> tuple[float, Flat]:
+    """The loss of a batch and its gradients: those of its parts, computed in the threads of `pool`, added in order."""
+    n_parts = min(settings.parts, len(inputs))
+
+    def of_part(i: int) -> tuple[float, Flat]:
+        part = slice(i * len(inputs) // n_parts, (i + 1) * len(inputs) // n_parts)
+        drop = no_dropout
+        if settings.dropout:
+            # 1 + i, since [seed, step] alone draws the windows, and [seed, step, 0] would draw the same
+            rng = np.random.default_rng([settings.seed, step, 1 + i])
+            drop = partial(dropout, rate=settings.dropout, rng=rng)
+        loss, grads = loss_and_grads(params, inputs[part], targets[part], n_head, drop, targets.size)
+        return loss, flatten(grads)
+
+    (loss, grads), *others = pool.map(of_part, range(n_parts))
+    for other_loss, other_grads in others:
+        loss += other_loss
+        for name, grad in grads.items():
+            grad += other_grads[name]
+    return loss, grads

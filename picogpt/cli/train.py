@@ -1,0 +1,231 @@
+"""`picogpt train DATA --out DIR`: train a GPT-2 on text, or go on training one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from picogpt.cli.options import Parser
+from picogpt.errors import PicoGPTError
+
+if TYPE_CHECKING:
+    from picogpt.tokenizers import Tokenizer
+    from picogpt.training.run import Run
+
+# option -> default. They are not argparse's own, so that --resume can tell what was given.
+MODEL = {"n_layer": 4, "n_head": 4, "n_embd": 128, "n_ctx": 128}
+SETTINGS = {
+    "steps": 3000,
+    "batch_size": 16,
+    "lr": 2e-3,
+    "warmup": 100,
+    "hold": 0,
+    "beta2": 0.99,
+    "weight_decay": 0.1,
+    "dropout": 0.1,
+    "average": 0.0,
+    "seed": 0,
+}
+
+
+def parser() -> Parser:
+    parser = Parser(
+        prog="picogpt train",
+        description="Train a GPT-2 on text. Without options it takes about ten minutes on a laptop.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("data", nargs="*", type=Path, metavar="DATA", help="text files, UTF-8; read one after another")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new directory for the model (default: runs/NAME)")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR, exactly as it was")
+    parser.add_argument("--init", metavar="MODEL", help="start from a model (a name or directory) and its vocabulary")
+    parser.add_argument(
+        "--tokenizer", metavar="KIND", help="bpe (trained on DATA, the default), char, word, or a model's name"
+    )
+    parser.add_argument("--n-vocab", type=int, metavar="N", help="tokens of a new bpe vocabulary (default 512)")
+    for name, default in MODEL.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"default {default}")
+    for name, default in SETTINGS.items():
+        kind: type = type(default)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, metavar="N" if kind is int else "X", help=f"default {default}"
+        )
+    parser.add_argument("--parts", type=int, metavar="N", help="split each batch, for memory's sake (default: threads)")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
+    parser.add_argument("--eval-every", type=int, metavar="N", help="steps between validation losses (default 250)")
+    parser.add_argument("--save-every", type=int, metavar="N", help="steps between checkpoints (default 250)")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    options = vars(parser().parse_args(argv))
+    n_threads = options.pop("threads", os.cpu_count() or 1)
+    every = options.pop("eval_every", 250), options.pop("save_every", 250)
+    for name, number in {**options, "threads": n_threads, "eval_every": every[0], "save_every": every[1]}.items():
+        if isinstance(number, int) and name not in ("warmup", "hold", "seed") and number < 1:
+            raise PicoGPTError(f"--{name.replace('_', '-')} must be at least 1, not {number}")
+    try:
+        run = resume(**options) if "resume" in options else start(options, n_threads)
+        return train(run, n_threads, *every)
+    except OSError as error:
+        raise PicoGPTError(f"{error.filename or 'writing'}: {error.strerror}") from error
+
+
+def resume(resume: Path, data: tuple[Path, ...] = (), **others: Any) -> Run:
+    from picogpt.training.run import Run
+
+    if data or others:
+        given = ", ".join([*map(str, data), *(f"--{name.replace('_', '-')}" for name in others)])
+        raise PicoGPTError(f"a resumed run keeps its data and settings; leave out {given}")
+    return Run.resume(resume)
+
+
+def start(options: dict[str, Any], n_threads: int) -> Run:
+    import numpy as np
+
+    from picogpt.training.run import Run
+    from picogpt.training.trainer import Settings, init_params
+
+    if not options.get("data"):
+        raise PicoGPTError("which text? give one or more files: picogpt train FILE --out DIR")
+    text = "".join(map(read_text, options["data"]))
+    out = options.get("out") or Path("runs") / options["data"][0].stem
+    settings = Settings(
+        **{name: options.get(name, default) for name, default in SETTINGS.items()},
+        parts=options.get("parts", n_threads),
+    )
+    tokenizer, hparams, params = None, None, None
+    if "init" in options:
+        from picogpt.pretrained import load
+
+        if given := [name for name in ("tokenizer", "n_vocab", *MODEL) if name in options]:
+            raise PicoGPTError(f"--init brings its own size and vocabulary; leave out --{given[0].replace('_', '-')}")
+        tokenizer, hparams, params = load(options["init"])
+    else:
+        tokenizer = make_tokenizer(options.get("tokenizer", "bpe"), text, options.get("n_vocab", 512))
+        hparams = {"n_vocab": tokenizer.n_vocab} | {name: options.get(name, default) for name, default in MODEL.items()}
+        if hparams["n_embd"] % hparams["n_head"]:
+            raise PicoGPTError(f"--n-embd {hparams['n_embd']} cannot be divided by --n-head {hparams['n_head']}")
+        params = init_params(hparams, np.random.default_rng(settings.seed))
+    return Run.start(out, text, tokenizer, hparams, params, settings)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PicoGPTError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def make_tokenizer(kind: str, text: str, n_vocab: int) -> Tokenizer:
+    """A new tokenizer for the text, learned from its training part alone, or that of a model."""
+    from picogpt import tokenizers
+    from picogpt.training.data import split_text
+
+    if kind == "bpe":
+        return tokenizers.train_bpe([split_text(text)[0]], n_vocab, ["<|endoftext|>"])
+    if kind == "char":
+        return tokenizers.CharTokenizer.train(text)
+    if kind == "word":
+        return tokenizers.WordTokenizer.train(text)
+    from picogpt.pretrained import find_model
+
+    return tokenizers.load_tokenizer(find_model(kind))
+
+
+def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
+    """Train to the end, or until Ctrl-C; in both cases the last step is saved."""
+    from tqdm import tqdm
+
+    from picogpt.checkpoints import n_params
+    from picogpt.training.blas import one_blas_thread
+    from picogpt.training.data import bits_per_character, validation_loss
+    from picogpt.training.trainer import training_steps
+
+    ids, validation_ids = run.ids("train"), run.ids("validation")
+    n_head, settings = run.hparams["n_head"], run.settings
+    n_tokens = settings.batch_size * run.hparams["n_ctx"]
+    print(
+        f"{n_params(run.hparams):,} parameters, {len(ids):,} tokens to train on, "
+        f"{settings.steps - run.state.step} steps of {n_tokens} to go",
+        file=sys.stderr,
+    )
+
+    def validate() -> float:
+        loss = validation_loss(run.params, validation_ids, n_head)
+        bits = bits_per_character(loss, len(validation_ids), run.n_characters)
+        tqdm.write(
+            f"step {run.state.step}: validation {loss:.4f} nats a token, {bits:.4f} bits a character", sys.stderr
+        )
+        return loss
+
+    saved = run.state.step
+    with (
+        one_blas_thread() as alone,
+        interrupts() as interrupted,
+        tqdm(total=settings.steps * n_tokens, initial=saved * n_tokens, unit="token", unit_scale=True) as bar,
+    ):
+        try:
+            for step in training_steps(run.state, ids, n_head, settings, n_threads if alone else 1):
+                last = run.state.step == settings.steps
+                validation = validate() if last or run.state.step % eval_every == 0 else ""
+                run.log.append((step.step, step.loss, validation, step.lr, step.grad_norm))
+                bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
+                bar.update(n_tokens)
+                if last or interrupted() or run.state.step % save_every == 0:
+                    run.save()
+                    saved = run.state.step
+                if interrupted():
+                    break
+        except (PicoGPTError, OSError) as error:
+            what = error if isinstance(error, PicoGPTError) else f"{error.filename or 'saving'}: {error.strerror}"
+            raise PicoGPTError(f"{what}. The checkpoint of step {saved} in {run.out} is whole") from error
+    if run.state.step < settings.steps:
+        print(f"stopped and saved at step {saved}; go on with: picogpt train --resume {run.out}", file=sys.stderr)
+        return 130
+    finish(run)
+    return 0
+
+
+@contextmanager
+def interrupts() -> Iterator[Any]:
+    """Ctrl-C lets the step that is being made come to its end; a second one does not."""
+    pressed = []
+
+    def note(signum: int, frame: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(signum)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def finish(run: Run) -> None:
+    """The loss curve, and a sample of what the model writes, on stdout."""
+    from picogpt.generation import generate_stream
+    from picogpt.sampling import temperature, top_k
+    from picogpt.tokenizers import stream_text
+
+    prompt = run.ids("validation")[: run.hparams["n_ctx"] // 4].tolist()
+    sample = generate_stream(
+        prompt,
+        run.params,
+        run.hparams["n_head"],
+        run.hparams["n_ctx"] - len(prompt),
+        transforms=[temperature(0.8), top_k(50)],
+        rng=run.settings.seed,
+        eot_token=run.tokenizer.eot_token,
+    )
+    for piece in stream_text(run.tokenizer, sample):
+        print(piece, end="", flush=True)
+    print()
+    print(f"saved in {run.out}", file=sys.stderr)

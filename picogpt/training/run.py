@@ -1,0 +1,144 @@
+"""A training run on the disk: a model that loads like any other, and beside it all that is needed to go on.
+
+    OUT/            the model: weights, config, vocabulary; loss.csv and loss.png
+    OUT/training/   run.json (model and settings), train.ids and validation.ids, state.npz
+
+Every file is written aside, synced and renamed. So whenever a run is killed, what is there is whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from picogpt.checkpoints import nest, write_huggingface
+from picogpt.checkpoints.files import read_json, replacing
+from picogpt.errors import PicoGPTError
+from picogpt.model import Params
+from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
+from picogpt.training.data import map_ids, split_text, write_ids
+from picogpt.training.trainer import Settings, State
+
+COLUMNS = ("step", "loss", "validation_loss", "lr", "grad_norm")
+TREES = ("params", "mean", "square", "averaged")
+
+
+@dataclass
+class Run:
+    """A model, its settings, and where it stands. Make one with `start` or `resume`."""
+
+    out: Path
+    hparams: dict[str, int]
+    settings: Settings
+    tokenizer: Tokenizer
+    n_characters: int  # of the validation text
+    state: State
+    log: list[tuple[float | str, ...]]  # a row of COLUMNS for each step
+
+    @classmethod
+    def start(
+        cls, out: Path, text: str, tokenizer: Tokenizer, hparams: dict[str, int], params: Params, settings: Settings
+    ) -> Run:
+        """Make the directory, with the ids of the text in it and a first checkpoint.
+
+        Raises `PicoGPTError` when there is something in the directory, or the text is too short for the context.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise PicoGPTError(f"{out} is not empty; choose another --out, or go on with a run there by --resume {out}")
+        parts = dict(zip(("train", "validation"), split_text(text), strict=True))
+        ids = {name: tokenizer.encode(part) for name, part in parts.items()}
+        for name, needed in ("train", hparams["n_ctx"] + 1), ("validation", 2):
+            if len(ids[name]) < needed:
+                raise PicoGPTError(
+                    f"the {name} part of the text has {len(ids[name])} tokens, but a context of {hparams['n_ctx']} "
+                    f"needs {needed}; give more text or a smaller --n-ctx"
+                )
+        run = cls(out, hparams, settings, tokenizer, len(parts["validation"]), State.start(params, settings), [])
+        for name in parts:
+            write_ids(run.ids_path(name), ids[name], hparams["n_vocab"])
+        save_tokenizer(tokenizer, out)
+        run.save()
+        facts = {"hparams": hparams, "settings": asdict(settings), "n_characters": run.n_characters}
+        with replacing(out / "training" / "run.json") as file:
+            file.write((json.dumps(facts, indent=2) + "\n").encode())
+        return run
+
+    @classmethod
+    def resume(cls, out: Path) -> Run:
+        """The run as its last checkpoint left it. Raises `PicoGPTError` when there is none."""
+        if not (out / "training" / "run.json").is_file():
+            raise PicoGPTError(f"{out} holds no training run; start one with --out {out}")
+        facts = read_json(out / "training" / "run.json")
+        state = read_state(out / "training" / "state.npz")
+        log = read_log(out / "loss.csv", state.step)
+        settings = Settings(**facts["settings"])
+        return cls(out, facts["hparams"], settings, load_tokenizer(out), facts["n_characters"], state, log)
+
+    def ids_path(self, name: str) -> Path:
+        return self.out / "training" / f"{name}.ids"
+
+    def ids(self, name: str) -> np.ndarray:
+        """The ids of the part "train" or "validation"."""
+        return map_ids(self.ids_path(name), self.hparams["n_vocab"])
+
+    @property
+    def params(self) -> Params:
+        """The model as it would be used: its averaged weights, where they are averaged."""
+        return nest(self.state.averaged or self.state.params)
+
+    def save(self) -> None:
+        """The state to go on from, the model to use, and the losses so far."""
+        write_state(self.out / "training" / "state.npz", self.state)
+        write_log(self.out / "loss.csv", self.log)
+        write_huggingface(self.out, self.hparams, self.params, eot_token=self.tokenizer.eot_token)
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+    """With the file names that go with the weights', where the tokenizer has a choice."""
+    if isinstance(tokenizer, ByteLevelBPE):
+        tokenizer.save(directory, layout="huggingface")
+    else:
+        tokenizer.save(directory)
+
+
+def write_state(path: Path, state: State) -> None:
+    arrays = {f"{tree}/{name}": array for tree in TREES for name, array in getattr(state, tree).items()}
+    with replacing(path) as file:
+        np.savez(file, step=np.array(state.step), **arrays)
+
+
+def read_state(path: Path) -> State:
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, KeyError) as error:
+        raise PicoGPTError(f"{path} cannot be read: {error}") from error
+    step = int(arrays.pop("step"))
+    trees: dict[str, dict[str, np.ndarray]] = {tree: {} for tree in TREES}
+    for key, array in arrays.items():
+        tree, _, name = key.partition("/")
+        trees[tree][name] = array
+    return State(step, **trees)
+
+
+def write_log(path: Path, rows: Iterable[tuple[float | str, ...]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read_log(path: Path, n_steps: int) -> list[tuple[float | str, ...]]:
+    """The rows of the first `n_steps` steps; what was logged behind them will be done again."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [tuple(row) for row in list(csv.reader(file))[1 : 1 + n_steps]]
