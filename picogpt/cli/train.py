@@ -18,23 +18,26 @@ if TYPE_CHECKING:
     from picogpt.tokenizers import Tokenizer
     from picogpt.training.run import Run
 
-# option -> default. They are not argparse's own, so that --resume can tell what was given.
+# The defaults are not argparse's own, so that it is known which options were given.
 MODEL = {"n_layer": 4, "n_head": 4, "n_embd": 128, "n_ctx": 128}
-SETTINGS = {
-    "steps": 3000,
-    "batch_size": 16,
-    "lr": 2e-3,
-    "warmup": 100,
-    "hold": 0,
-    "beta2": 0.99,
-    "weight_decay": 0.1,
-    "dropout": 0.1,
-    "average": 0.0,
-    "seed": 0,
+N_VOCAB, EVAL_EVERY, SAVE_EVERY = 512, 250, 250
+SETTINGS = {  # their defaults are those of training.trainer.Settings
+    "steps": "steps to make",
+    "batch_size": "windows of n_ctx tokens a step",
+    "lr": "the highest learning rate",
+    "warmup": "steps in which it rises",
+    "hold": "steps in which it stays, before it falls to 0 along half a cosine",
+    "beta2": "how long AdamW remembers squared gradients",
+    "weight_decay": "how fast AdamW shrinks the matrices",
+    "dropout": "share of the embeddings and of each branch's output that is dropped",
+    "average": "keep a running average of the weights with this decay, and save that; 0 for none",
+    "seed": "the same seed gives the same weights",
 }
 
 
 def parser() -> Parser:
+    from picogpt.training.trainer import Settings
+
     parser = Parser(
         prog="picogpt train",
         description="Train a GPT-2 on text. Without options it takes about ten minutes on a laptop.",
@@ -47,31 +50,32 @@ def parser() -> Parser:
     parser.add_argument(
         "--tokenizer", metavar="KIND", help="bpe (trained on DATA, the default), char, word, or a model's name"
     )
-    parser.add_argument("--n-vocab", type=int, metavar="N", help="tokens of a new bpe vocabulary (default 512)")
-    for name, default in MODEL.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"default {default}")
-    for name, default in SETTINGS.items():
-        kind: type = type(default)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, metavar="N" if kind is int else "X", help=f"default {default}"
-        )
-    parser.add_argument("--parts", type=int, metavar="N", help="split each batch, for memory's sake (default: threads)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
-    parser.add_argument("--eval-every", type=int, metavar="N", help="steps between validation losses (default 250)")
-    parser.add_argument("--save-every", type=int, metavar="N", help="steps between checkpoints (default 250)")
+    parser.add_argument("--n-vocab", type=int, metavar="N", help=f"tokens of a new bpe vocabulary ({N_VOCAB})")
+    for name, number in MODEL.items():
+        parser.add_argument(flag(name), type=int, metavar="N", help=f"the model's size ({number})")
+    for name, meaning in SETTINGS.items():
+        default = getattr(Settings, name)
+        parser.add_argument(flag(name), type=type(default), metavar="N", help=f"{meaning} ({default})")
+    parser.add_argument(
+        "--parts", type=int, metavar="N", help="compute a batch in so many parts, to save memory (as many as threads)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (one for each processor)")
+    parser.add_argument("--eval-every", type=int, metavar="N", help=f"steps between validation losses ({EVAL_EVERY})")
+    parser.add_argument("--save-every", type=int, metavar="N", help=f"steps between checkpoints ({SAVE_EVERY})")
     return parser
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def main(argv: list[str]) -> int:
     options = vars(parser().parse_args(argv))
     n_threads = options.pop("threads", os.cpu_count() or 1)
-    every = options.pop("eval_every", 250), options.pop("save_every", 250)
-    for name, number in {**options, "threads": n_threads, "eval_every": every[0], "save_every": every[1]}.items():
-        if isinstance(number, int) and name not in ("warmup", "hold", "seed") and number < 1:
-            raise PicoGPTError(f"--{name.replace('_', '-')} must be at least 1, not {number}")
+    eval_every, save_every = options.pop("eval_every", EVAL_EVERY), options.pop("save_every", SAVE_EVERY)
     try:
         run = resume(**options) if "resume" in options else start(options, n_threads)
-        return train(run, n_threads, *every)
+        return train(run, n_threads, eval_every, save_every)
     except OSError as error:
         raise PicoGPTError(f"{error.filename or 'writing'}: {error.strerror}") from error
 
@@ -80,7 +84,7 @@ def resume(resume: Path, data: tuple[Path, ...] = (), **others: Any) -> Run:
     from picogpt.training.run import Run
 
     if data or others:
-        given = ", ".join([*map(str, data), *(f"--{name.replace('_', '-')}" for name in others)])
+        given = ", ".join([*map(str, data), *(flag(name) for name in others)])
         raise PicoGPTError(f"a resumed run keeps its data and settings; leave out {given}")
     return Run.resume(resume)
 
@@ -95,19 +99,16 @@ def start(options: dict[str, Any], n_threads: int) -> Run:
         raise PicoGPTError("which text? give one or more files: picogpt train FILE --out DIR")
     text = "".join(map(read_text, options["data"]))
     out = options.get("out") or Path("runs") / options["data"][0].stem
-    settings = Settings(
-        **{name: options.get(name, default) for name, default in SETTINGS.items()},
-        parts=options.get("parts", n_threads),
-    )
+    settings = Settings(parts=options.pop("parts", n_threads), **{k: v for k, v in options.items() if k in SETTINGS})
     tokenizer, hparams, params = None, None, None
     if "init" in options:
         from picogpt.pretrained import load
 
         if given := [name for name in ("tokenizer", "n_vocab", *MODEL) if name in options]:
-            raise PicoGPTError(f"--init brings its own size and vocabulary; leave out --{given[0].replace('_', '-')}")
+            raise PicoGPTError(f"--init brings its own size and vocabulary; leave out {flag(given[0])}")
         tokenizer, hparams, params = load(options["init"])
     else:
-        tokenizer = make_tokenizer(options.get("tokenizer", "bpe"), text, options.get("n_vocab", 512))
+        tokenizer = make_tokenizer(options.get("tokenizer", "bpe"), text, options.get("n_vocab", N_VOCAB))
         hparams = {"n_vocab": tokenizer.n_vocab} | {name: options.get(name, default) for name, default in MODEL.items()}
         if hparams["n_embd"] % hparams["n_head"]:
             raise PicoGPTError(f"--n-embd {hparams['n_embd']} cannot be divided by --n-head {hparams['n_head']}")
@@ -129,10 +130,6 @@ def make_tokenizer(kind: str, text: str, n_vocab: int) -> Tokenizer:
 
     if kind == "bpe":
         return tokenizers.train_bpe([split_text(text)[0]], n_vocab, ["<|endoftext|>"])
-    if kind == "char":
-        return tokenizers.CharTokenizer.train(text)
-    if kind == "word":
-        return tokenizers.WordTokenizer.train(text)
     from picogpt.pretrained import find_model
 
     return tokenizers.load_tokenizer(find_model(kind))
@@ -195,7 +192,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
 @contextmanager
 def interrupts() -> Iterator[Any]:
     """Ctrl-C lets the step that is being made come to its end; a second one does not."""
-    pressed = []
+    pressed: list[int] = []
 
     def note(signum: int, frame: object) -> None:
         if pressed:

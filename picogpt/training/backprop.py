@@ -17,47 +17,30 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt import model
-from picogpt.model import QUERY_BLOCK, Array, Params, causal_mask, merge_heads, softmax, split_heads
+from picogpt.model import QUERY_BLOCK, Array, Params, causal_mask, mean, merge_heads, project, softmax, split_heads
+from picogpt.rowwise import PART_SIZE, rowwise
 
 Ids = npt.NDArray[np.integer[Any]]
 Drop = Callable[[Array], tuple[Array, Callable[[Array], Array]]]
 
-CACHED = 1 << 15  # so many elements at a time stay in a core's cache while several operations read them
-
 
 def gelu(x: Array) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
-    """As tanh u = 2σ(2u) − 1, gelu(x) is x σ(2u), and both it and its slope need one exponential.
+    return model.gelu(x), lambda dy: dy * gelu_slope(x)
 
-    The slope, σ + x σ (1 − σ) 2u', is made at once, a part at a time that stays in the cache.
-    """
-    y, slope = np.empty_like(x), np.empty_like(x)
-    c = 2 * math.sqrt(2 / math.pi)  # 2u = c (x + 0.044715 x³)
-    for start in range(0, x.size, CACHED):
-        part = slice(start, start + CACHED)
-        x_part, y_part, sigma = (array.reshape(-1)[part] for array in (x, y, slope))
-        square = x_part * x_part
-        power = square * (-0.044715 * c)
-        power -= c
-        power *= x_part
-        np.exp(np.minimum(power, 80, out=power), out=power)  # beyond 80 it might be infinite, and σ is 0 anyway
-        power += 1
-        np.divide(1, power, out=sigma)
-        np.multiply(x_part, sigma, out=y_part)
-        square *= 3 * 0.044715 * c
-        square += c
-        square *= y_part
-        square *= 1 - sigma
-        sigma += square
 
-    def backward(dy: Array) -> Array:
-        return dy * slope
-
-    return y, backward
+@rowwise
+def gelu_slope(x: Array) -> Array:  # [...] -> [...]
+    """gelu(x) is x σ(2u) with 2u = c (x + 0.044715 x³), so its slope is σ + x σ (1 − σ) 2u'."""
+    c = 2 * math.sqrt(2 / math.pi)
+    square = x * x
+    with np.errstate(over="ignore"):  # as in gelu
+        sigma = 1 / (1 + np.exp(-c * x * (1 + 0.044715 * square)))
+    return sigma * (1 + x * (1 - sigma) * (c + 3 * 0.044715 * c * square))
 
 
 def dsoftmax(dy: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., n]
-    """The gradient by the softmax's input, from its output y: y (dy − Σ dy y)."""
-    dx = dy - np.einsum("...i,...i->...", dy, y)[..., None]
+    """The gradient by the softmax's input, from its output y: y (dy − Σ y dy)."""
+    dx = dy - np.einsum("...i,...i->...", y, dy)[..., None]
     dx *= y
     return dx
 
@@ -65,27 +48,24 @@ def dsoftmax(dy: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., n]
 def layer_norm(
     x: Array, g: Array, b: Array, eps: float = 1e-5
 ) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_embd] -> [..., n_embd]
-    """The gradient loses what the norm removes: its mean, and its component along the normalised input."""
-    centred = x - np.mean(x, axis=-1, keepdims=True)
-    inverse_std = 1 / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
-    normed = np.multiply(centred, inverse_std, out=centred)
+    """What the norm takes from x, the gradient loses too: its mean, and its part along the normalised x."""
 
     def backward(dy: Array) -> tuple[Array, Params]:
+        centred = x - mean(x)
+        std = np.sqrt(mean(centred * centred) + eps)
+        normed = centred / std
         dnormed = dy * g
-        along = np.einsum("...i,...i->...", dnormed, normed)[..., None] / x.shape[-1]
-        dnormed -= np.mean(dnormed, axis=-1, keepdims=True)
-        dnormed -= normed * along
-        dnormed *= inverse_std
-        return dnormed, {"g": np.einsum("ti,ti->i", rows(dy), rows(normed)), "b": rows(dy).sum(axis=0)}
+        dx = (dnormed - mean(dnormed) - normed * mean(dnormed * normed)) / std
+        return dx, {"g": rows(dy * normed).sum(axis=0), "b": rows(dy).sum(axis=0)}
 
-    return normed * g + b, backward
+    return model.layer_norm(x, g, b, eps), backward
 
 
 def linear(
     x: Array, w: Array, b: Array
 ) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_in] -> [..., n_out]
     def backward(dy: Array) -> tuple[Array, Params]:
-        return dy @ w.T, {"w": rows(x).T @ rows(dy), "b": rows(dy).sum(axis=0)}
+        return project(dy, w.T), {"w": rows(x).T @ rows(dy), "b": rows(dy).sum(axis=0)}
 
     return model.linear(x, w, b), backward
 
@@ -113,52 +93,41 @@ def attention(
     q: Array,  # [..., n_q, d]
     k: Array,  # [..., n_k, d]
     v: Array,  # [..., n_k, d_v]
-    mask: Array | float = 0.0,  # [..., n_q, n_k]
+    mask: Array | None = None,  # [..., n_q, n_m]
 ) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # [..., n_q, d_v]
-    """The weights are many and not kept: they are computed again."""
+    return model.attention(q, k, v, mask), lambda dy: dattention(dy, q, k, v, mask)
+
+
+def dattention(dy: Array, q: Array, k: Array, v: Array, mask: Array | None) -> tuple[Array, Array, Array]:
+    """The weights [..., n_q, n_k] are computed again: kept from the forward pass, they would fill the memory."""
     scale = 1 / math.sqrt(q.shape[-1])
-
-    def weights() -> Array:  # [..., n_q, n_k]
-        scores = (q * scale) @ k.swapaxes(-1, -2)
-        scores += mask
-        scores -= np.max(scores, axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= np.sum(scores, axis=-1, keepdims=True)
-        return scores
-
-    def backward(dy: Array) -> tuple[Array, Array, Array]:
-        w = weights()
-        dscores = dsoftmax(dy @ v.swapaxes(-1, -2), w)
-        dscores *= scale
-        return dscores @ k, dscores.swapaxes(-1, -2) @ q, w.swapaxes(-1, -2) @ dy
-
-    return weights() @ v, backward
+    scores = q * scale @ k.swapaxes(-1, -2)
+    if mask is not None:
+        scores[..., scores.shape[-1] - mask.shape[-1] :] += mask
+    weights = softmax(scores)
+    dscores = dsoftmax(dy @ v.swapaxes(-1, -2), weights) * scale
+    return dscores @ k, dscores.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ dy
 
 
 def causal_attention(
     q: Array, k: Array, v: Array
 ) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # [..., n_head, n_seq, d_head], all of them
-    """One sequence and one block of queries at a time; a key's gradient is the sum over the blocks that see it."""
-    n_seq = q.shape[-2]
-    y = np.empty_like(q)
-    backs = []
-    for start in range(0, n_seq, QUERY_BLOCK):
-        end = min(start + QUERY_BLOCK, n_seq)
-        mask = causal_mask(end - start, end, None, q.dtype)
-        for row in np.ndindex(q.shape[:-3]):
-            queries, keys = (*row, slice(None), slice(start, end)), (*row, slice(None), slice(end))
-            y[queries], back = attention(q[queries], k[keys], v[keys], mask)
-            backs.append((queries, keys, back))
+    """Back as forth, a block of queries at a time; a key's gradient is the sum over the blocks that see it."""
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
         dq, dk, dv = np.empty_like(q), np.zeros_like(k), np.zeros_like(v)
-        for queries, keys, back in backs:
-            dq[queries], dk_seen, dv_seen = back(dy[queries])
-            dk[keys] += dk_seen
-            dv[keys] += dv_seen
+        n_seq = q.shape[-2]
+        for start in range(0, n_seq, QUERY_BLOCK):
+            end = min(start + QUERY_BLOCK, n_seq)
+            mask = causal_mask(end - start, end - start, None, q.dtype)
+            for row in np.ndindex(q.shape[:-3]):  # one sequence at a time, since its scores just fit the cache
+                queries, keys = (*row, slice(None), slice(start, end)), (*row, slice(None), slice(end))
+                dq[queries], dk_seen, dv_seen = dattention(dy[queries], q[queries], k[keys], v[keys], mask)
+                dk[keys] += dk_seen
+                dv[keys] += dv_seen
         return dq, dk, dv
 
-    return y, backward
+    return model.causal_attention(q, k, v), backward
 
 
 def mha(
@@ -241,7 +210,7 @@ def cross_entropy(x: Array, wte: Array, targets: Ids, n_targets: int) -> tuple[f
     a block of positions at a time: the way back starts here, and nothing has to be kept for it.
     """
     loss, dx, dwte = 0.0, np.empty_like(x), np.zeros_like(wte)
-    block = max(1, 8 * CACHED // len(wte))
+    block = max(1, 4 * PART_SIZE // len(wte))
     for start in range(0, targets.size, block):
         part = slice(start, start + block)
         probs = softmax(rows(x)[part] @ wte.T)

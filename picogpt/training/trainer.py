@@ -27,19 +27,31 @@ from picogpt.training.optimizer import Flat, adamw, clip_by_global_norm, learnin
 class Settings:
     """What a run is made of, besides the model and the data."""
 
-    steps: int = 2000
-    batch_size: int = 8  # windows a step
+    steps: int = 3000
+    batch_size: int = 16  # windows a step
     parts: int = 2  # a batch is computed in so many parts: side by side where there are threads, else in turn
-    lr: float = 1e-3  # the highest learning rate
+    lr: float = 2e-3  # the highest learning rate
     warmup: int = 100  # steps that lead there
     hold: int = 0  # steps that stay there; in all the others it falls
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.1
     clip: float = 1.0  # the longest gradient
-    dropout: float = 0.0
+    dropout: float = 0.1
     average: float = 0.0  # decay of the running average of the weights; 0: the weights themselves
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises `PicoGPTError` for a number that cannot be."""
+        for name, least in {"steps": 1, "batch_size": 1, "parts": 1, "warmup": 0, "hold": 0, "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise PicoGPTError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise PicoGPTError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("beta1", "beta2", "dropout", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise PicoGPTError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
 
 
 @dataclass
