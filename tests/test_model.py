@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import picogpt
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.model import (
@@ -31,6 +33,8 @@ from picogpt.model import (
     transformer_block,
 )
 from tests.random_model import N_CTX, N_EMBD, N_HEAD, N_VOCAB, random_params
+
+DATA = Path(__file__).parent / "data"
 
 
 def leaves(tree: Any) -> list[npt.NDArray[Any]]:
@@ -215,3 +219,28 @@ def test_more_tokens_than_positions() -> None:
     params = random_params(np.random.default_rng(0))
     with pytest.raises(PicoGPTError, match=r"30 tokens are more than the model's context of 29"):
         gpt2([1] * (N_CTX + 1), **params, n_head=N_HEAD)
+
+
+@pytest.fixture(scope="module")
+def shakespeare() -> picogpt.GPT2:
+    return picogpt.load("shakespeare")
+
+
+def test_logits_are_transformers(shakespeare: picogpt.GPT2) -> None:
+    """Golden: transformers' logits on validation text, every few positions."""
+    golden = np.load(DATA / "shakespeare.npz")
+    _, hparams, params = shakespeare
+    logits = gpt2(golden["ids"], **params, n_head=hparams["n_head"])
+    np.testing.assert_allclose(logits[:: golden["logits_every"]], golden["logits"], rtol=0, atol=1e-4)
+    cache = KVCache.for_params(params, hparams["n_head"])
+    cached = [
+        gpt2(chunk, **params, n_head=hparams["n_head"], cache=cache) for chunk in np.array_split(golden["ids"], 7)
+    ]
+    np.testing.assert_allclose(np.concatenate(cached)[:: golden["logits_every"]], golden["logits"], rtol=0, atol=1e-4)
+
+
+def test_padded_logits_are_transformers(shakespeare: picogpt.GPT2) -> None:
+    golden = np.load(DATA / "shakespeare.npz")
+    _, hparams, params = shakespeare
+    logits = gpt2(golden["padded_ids"], **params, n_head=hparams["n_head"], n_pad=golden["padded_n_pad"])
+    np.testing.assert_allclose(logits[:, -1], golden["padded_last_logits"], rtol=0, atol=1e-4)
