@@ -1,0 +1,522 @@
+"""How fast picogpt is, beside the memory's own speed and beside its peers, all measured in one run.
+
+    python scripts/benchmark.py [--quick] [--peers transformers,llama.cpp] [--json FILE] [--plot FILE]
+
+The contenders of a row take turns (A B A B …), so that a busy moment of the machine meets them all; what counts is the
+median, and the ratio to another contender of the same row. The model is random, of GPT-2 124M's shape, in float32.
+`--compare FILE` sets a run beside an earlier one's JSON, if their settings are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ("transformers", "llama.cpp", "ctranslate2", "tokenizers", "tiktoken")
+PAUSE = 0.2  # seconds between contenders: an idle thread pool goes on spinning for about half of that
+
+Contender = Callable[[], float]  # does the work once; returns the figure
+
+
+class Goal(NamedTuple):
+    """`ours` should be at most (for a rate: at least) `ratio` times `other`."""
+
+    ours: str
+    other: str
+    ratio: float
+
+
+@dataclass
+class Row:
+    """One kind of work, and who does it. A unit "… / s" is a rate, better when higher; any other, when lower."""
+
+    title: str
+    unit: str
+    contenders: Mapping[str, Contender]
+    goals: list[Goal] = field(default_factory=list)
+    repeats: int = 5
+
+    @property
+    def is_rate(self) -> bool:
+        return self.unit.endswith("/ s")
+
+
+def measure(row: Row, pause: float) -> dict[str, list[float]]:
+    """Every contender's figures, taken in turns `pause` seconds apart; the first turn only warms up."""
+    figures: dict[str, list[float]] = {name: [] for name in row.contenders}
+    for turn in range(row.repeats + 1):
+        for name, contender in row.contenders.items():
+            time.sleep(pause)
+            figure = contender()
+            if turn > 0:
+                figures[name].append(figure)
+    return figures
+
+
+def report(row: Row, figures: Mapping[str, list[float]]) -> list[str]:
+    """Lines of Markdown: the row's table, and how the goals stand."""
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    lines = [f"### {row.title}", "", f"| | {row.unit} | from – to |", "|---|---:|---:|"]
+    lines += [
+        f"| {name} | {medians[name]:.4g} | {min(values):.4g} – {max(values):.4g} |" for name, values in figures.items()
+    ]
+    lines.append("")
+    for ours, other, wanted in row.goals:
+        if ours in medians and other in medians:
+            ratio = medians[ours] / medians[other]
+            met = ratio >= wanted if row.is_rate else ratio <= wanted
+            bound = "at least" if row.is_rate else "at most"
+            lines.append(f"- {ours} is {ratio:.2f} × {other}; wanted {bound} {wanted:g}: {'met' if met else 'MISSED'}")
+    return [*lines, ""] if row.goals else lines
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """All that two runs must have in common to be compared."""
+    import numpy as np
+    from engines import PEERS as PACKAGES
+    from engines import versions
+
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.exists() else []
+    return {
+        "processor": names[0].partition(": ")[2] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": args.threads,
+        "python": platform.python_version(),
+        "numpy": f"{np.__version__} with {blas['name']} {blas['version']}",
+        "peers": {peer: versions(PACKAGES[peer]) for peer in args.peers},
+        "shape": args.hparams,
+    }
+
+
+class Machine:
+    """The model on the disk, and every engine that could be built on it."""
+
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        import numpy as np
+        from engines import CTranslate2, LlamaCpp, PicoGPT, Transformers
+
+        from picogpt.checkpoints import read_checkpoint, write_huggingface
+        from picogpt.quantize import quantize_params
+        from picogpt.tokenizers import ByteLevelBPE
+        from picogpt.training.trainer import init_params
+
+        self.hparams, self.n_threads, self.quick, self.peers = args.hparams, args.threads, args.quick, args.installed
+        self.n_ctx, n_head = self.hparams["n_ctx"], self.hparams["n_head"]
+        self.rng = np.random.default_rng(0)
+        self.checkpoint = folder
+        write_huggingface(folder, self.hparams, init_params(self.hparams, self.rng))
+        ByteLevelBPE.gpt2().save(folder, "huggingface")
+        _, self.params = read_checkpoint(folder)
+
+        self.picogpt = PicoGPT(self.params, n_head)
+        self.int8 = PicoGPT(quantize_params(self.params), n_head, "picogpt int8")
+        self.engines: list[Any] = [self.picogpt]
+        if "transformers" in self.peers:
+            self.engines.append(Transformers(folder, args.threads))
+        if "llama.cpp" in self.peers:
+            self.engines += [LlamaCpp(folder, args.threads, dtype) for dtype in ("f32", "f16")]
+        self.ctranslate2 = []
+        if "ctranslate2" in self.peers:
+            self.ctranslate2 = [CTranslate2(folder, args.threads, dtype) for dtype in ("float32", "int8")]
+
+    def prompt(self, n: int) -> list[int]:
+        return self.rng.integers(self.hparams["n_vocab"], size=n).tolist()
+
+    def weights(self) -> list[Any]:
+        """The arrays that a token's pass multiplies by, in its order."""
+        layers = [
+            block[room][name]["w"]
+            for block in self.params["blocks"]
+            for room, name in (("attn", "c_attn"), ("attn", "c_proj"), ("mlp", "c_fc"), ("mlp", "c_proj"))
+        ]
+        return [*layers, self.params["wte"].T]
+
+    def floor(self, n_past: int) -> Contender:
+        """ms to read the weights once by BLAS's own matrix-vector product, and `n_past` keys and values as fast."""
+        import numpy as np
+
+        weights = self.weights()
+        vectors = {len(w): np.ones((1, len(w)), np.float32) for w in weights}
+        n_cached = 2 * self.hparams["n_layer"] * n_past * self.hparams["n_embd"]
+        scale = 1 + n_cached / sum(w.size for w in weights)
+
+        def read() -> float:
+            return 1e3 * scale / 10 * seconds(lambda: [vectors[len(w)] @ w for _ in range(10) for w in weights])
+
+        return read
+
+
+def decoding(machine: Machine) -> Iterator[Row]:
+
+    def decode(engine: Any, prompt: list[int], n: int) -> float:
+        times = engine.token_times(prompt, n + 1)
+        return 1e3 * (times[-1] - times[0]) / (len(times) - 1)
+
+    first_goals = [
+        Goal("picogpt", "floor", 1.15),
+        Goal("picogpt", "transformers", 0.8),
+        Goal("picogpt", "llama.cpp f32", 1.0),
+        Goal("picogpt int8", "picogpt", 1 / 0.7),
+    ]
+    for n_past, n, goals in ((16, 64, first_goals), (900, 32, [Goal("picogpt", "floor", 1.25)])):
+        prompt = machine.prompt(n_past)
+        engines = [*machine.engines, machine.int8, *machine.ctranslate2]
+        contenders: dict[str, Contender] = {"floor": machine.floor(n_past + n // 2)}
+        contenders |= {engine.name: partial(decode, engine, prompt, n) for engine in engines}
+        yield Row(f"Decode one token at a time, {n} tokens after {n_past}", "ms / token", contenders, goals)
+
+
+def reading(machine: Machine) -> Iterator[Row]:
+
+    def read(engine: Any, prompt: list[int]) -> float:
+        return 1e3 * seconds(lambda: engine.read(prompt))
+
+    for n in (128, 512, 1024):
+        prompt = machine.prompt(n)
+        contenders = {engine.name: partial(read, engine, prompt) for engine in machine.engines}
+        goals = [Goal("picogpt", "transformers", 1.25), Goal("picogpt", "llama.cpp f32", 0.9)]
+        yield Row(f"Read a prompt of {n} tokens, last logits", "ms", contenders, goals)
+
+
+def many_rows(machine: Machine) -> Iterator[Row]:
+    n_prompt, n = 16, 32
+
+    def rate(engine: Any, n_rows: int) -> float:
+        prompts = [machine.prompt(n_prompt) for _ in range(n_rows)]
+        return n_rows * n / seconds(lambda: engine.decode_batch(prompts, n))
+
+    contenders = {
+        f"{engine.name}, {n_rows} row{'s' * (n_rows > 1)}": partial(rate, engine, n_rows)
+        for n_rows in (1, 16, 32)
+        for engine in machine.engines
+        if hasattr(engine, "decode_batch")
+    }
+    goals = [Goal("picogpt, 16 rows", "picogpt, 1 row", 5), Goal("picogpt, 32 rows", "picogpt, 1 row", 8)]
+    goals += [Goal(f"picogpt, {i} rows", f"transformers, {i} rows", 1) for i in (16, 32)]
+    yield Row(f"Decode several rows at once, {n} tokens after {n_prompt}", "tokens / s", contenders, goals, repeats=3)
+
+
+def scoring(machine: Machine) -> Iterator[Row]:
+    n_texts = 2 if machine.quick else 8
+    texts = [machine.prompt(1024) for _ in range(n_texts)]
+
+    def rate(engine: Any) -> float:
+        return sum(map(len, texts)) / seconds(lambda: engine.score(texts))
+
+    contenders = {engine.name: partial(rate, engine) for engine in machine.engines if hasattr(engine, "score")}
+    goals = [Goal("picogpt", "transformers", 0.8)]
+    yield Row(f"Score {n_texts} texts of {len(texts[0])} tokens", "tokens / s", contenders, goals, repeats=3)
+
+
+def lookup(machine: Machine) -> Iterator[Row]:
+    from picogpt.generation import generate_stream
+
+    n_head, n = machine.hparams["n_head"], machine.n_ctx // 4
+    prompt = machine.prompt(32) * 4  # the random model repeats itself too
+
+    def decode(lookup: bool) -> float:
+        stream = generate_stream(prompt, machine.params, n_head, n, lookup=lookup)
+        next(stream)
+        return 1e3 * seconds(lambda: list(stream)) / (n - 1)
+
+    contenders = {"picogpt": partial(decode, False), "picogpt, lookup": partial(decode, True)}
+    yield Row("Decode text that repeats itself", "ms / token", contenders, repeats=3)
+
+
+class Process(NamedTuple):
+    seconds: float
+    peak: float  # MiB resident
+
+
+def run(*command: str, threads: int) -> Process:
+    """Run a command to its end."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **thread_variables(threads)}
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
+    return Process(time.perf_counter() - start, usage.ru_maxrss / 1024)
+
+
+def cold_starts(machine: Machine) -> Iterator[Row]:
+    python, folder = sys.executable, str(machine.checkpoint)
+    one_token = (
+        "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T\n"
+        f"m, t = M.from_pretrained({folder!r}), T.from_pretrained({folder!r})\n"
+        "print(t.decode(m.generate(**t('Not all heroes', return_tensors='pt'), max_new_tokens=1)[0]))"
+    )
+    commands = {"picogpt": (python, "-m", "picogpt", "--model", folder, "-n", "1", "Not all heroes")}
+    if "transformers" in machine.peers:
+        commands["transformers"] = (python, "-c", one_token)
+
+    def wall(*command: str) -> float:
+        return run(*command, threads=machine.n_threads).seconds
+
+    def peak(*command: str) -> float:
+        return run(*command, threads=machine.n_threads).peak
+
+    title = "Start, load the model from the page cache, write one token"
+    goals = [Goal("picogpt", "transformers", 0.25)]
+    yield Row(title, "s", {name: partial(wall, *command) for name, command in commands.items()}, goals)
+    peaks = {name: partial(peak, *command) for name, command in commands.items()}
+    yield Row(f"{title}: peak memory", "MiB resident", peaks, repeats=1)
+
+    shakespeare = (python, "-m", "picogpt", "--model", str(ROOT / "models" / "shakespeare"), "-n", "40", "ROMEO:")
+    small = {
+        "python -m picogpt -n 40, the committed model": partial(wall, *shakespeare),
+        "import picogpt": partial(wall, python, "-c", "import picogpt"),
+        "import numpy": partial(wall, python, "-c", "import numpy"),
+        "python alone": partial(wall, python, "-c", ""),
+    }
+    yield Row("Start", "s", small)
+
+
+def tokenizers(machine: Machine) -> Iterator[Row]:
+    from picogpt.tokenizers import ByteLevelBPE, train_bpe
+    from picogpt.tokenizers.bpe import WORD
+
+    places = [folder / "tinyshakespeare.txt" for folder in (ROOT.parent / "shared" / "data", ROOT / "data")]
+    found = next((path for path in places if path.exists()), None)
+    text = found.read_text(encoding="utf-8") if found else "\n".join(p.read_text() for p in ROOT.glob("picogpt/*.py"))
+    if machine.quick:
+        text = text[:50_000]
+    megabytes = len(text.encode()) / 1e6
+    ours = ByteLevelBPE.gpt2()
+    ids = ours.encode(text)
+
+    def rate(work: Callable[[], object]) -> float:
+        return megabytes / seconds(work)
+
+    def cold() -> float:
+        tokenizer = ByteLevelBPE.gpt2()
+        return rate(lambda: tokenizer.encode(text))
+
+    encoders = {
+        "picogpt, first time": cold,
+        "picogpt, words seen before": lambda: rate(lambda: ours.encode(text)),
+        "the regular expression alone": lambda: rate(lambda: WORD.findall(text)),
+    }
+    decoders = {"picogpt": lambda: rate(lambda: ours.decode(ids))}
+    trainers = {"picogpt": lambda: seconds(lambda: train_bpe([text], 1024))}
+    if "tokenizers" in machine.peers:
+        from tokenizers import Tokenizer, models, pre_tokenizers
+        from tokenizers.decoders import ByteLevel
+        from tokenizers.trainers import BpeTrainer
+
+        names = (str(machine.checkpoint / name) for name in ("vocab.json", "merges.txt"))
+        theirs = Tokenizer(models.BPE.from_file(*names))
+        theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        theirs.decoder = ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+
+        def train() -> None:
+            learner = Tokenizer(models.BPE())
+            learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            trainer = BpeTrainer(vocab_size=1024, initial_alphabet=alphabet, show_progress=False)
+            learner.train_from_iterator([text], trainer)
+
+        encoders["tokenizers"] = lambda: rate(lambda: theirs.encode(text))
+        decoders["tokenizers"] = lambda: rate(lambda: theirs.decode(ids))
+        trainers["tokenizers"] = lambda: seconds(train)
+    if "tiktoken" in machine.peers:
+        import tiktoken
+
+        ranks = {token: i for i, token in enumerate(ours.tokens[:-1])}
+        encoding = tiktoken.Encoding(
+            "gpt2", pat_str=WORD.pattern, mergeable_ranks=ranks, special_tokens=ours.special_tokens
+        )
+        encoders["tiktoken"] = lambda: rate(lambda: encoding.encode(text))
+        decoders["tiktoken"] = lambda: rate(lambda: encoding.decode(ids))
+    source = "Tiny Shakespeare" if found else "our own source"
+    yield Row(f"Encode {source} with GPT-2's vocabulary", "MB / s", encoders)
+    yield Row(f"Decode {source} with GPT-2's vocabulary", "MB / s", decoders)
+    yield Row(f"Learn 1024 tokens from {source}", "s", trainers, repeats=3)
+
+
+def training_step(machine: Machine) -> Iterator[Row]:
+    import numpy as np
+
+    from picogpt.training.trainer import Settings, State, init_params, training_steps
+
+    hparams = {"n_vocab": 1024, "n_ctx": 256, "n_embd": 192, "n_head": 6, "n_layer": 6}
+    batch_size = 16
+    if machine.quick:
+        hparams, batch_size = {**hparams, "n_ctx": 32, "n_layer": 1}, 2
+    ids = machine.rng.integers(hparams["n_vocab"], size=10_000).astype(np.uint16)
+    plan = Settings(steps=1000, batch_size=batch_size, dropout=0.0)
+    state = State.start(init_params(hparams, machine.rng), plan)
+    steps = training_steps(state, ids, hparams["n_head"], plan, machine.n_threads)
+    contenders: dict[str, Contender] = {"picogpt": lambda: 1e3 * seconds(lambda: next(steps))}
+    if "transformers" in machine.peers:
+        import torch
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        names = {"n_ctx": "n_positions", "n_vocab": "vocab_size"}
+        config = GPT2Config(
+            **{names.get(k, k): v for k, v in hparams.items()}, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+        )
+        model = GPT2LMHeadModel(config).train()
+        optimizer = torch.optim.AdamW(model.parameters())
+        batch = torch.randint(hparams["n_vocab"], (batch_size, hparams["n_ctx"]))
+
+        def step() -> None:
+            optimizer.zero_grad()
+            model(batch, labels=batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        contenders["torch, transformers' model"] = lambda: 1e3 * seconds(step)
+    shape = f"{hparams['n_layer']} layers, width {hparams['n_embd']}, {batch_size} × {hparams['n_ctx']} tokens"
+    yield Row(f"One training step, {shape}", "ms", contenders)
+
+
+def scaling(machine: Machine) -> Iterator[Row]:
+    """More threads than cores show only that nothing breaks; a thread's worth is seen up to the number of cores."""
+
+    def alone(threads: int, what: str) -> float:
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            options = ["--threads", str(threads), "--rows", what, "--peers", "", "--json", file.name]
+            run(sys.executable, __file__, *options, *(["--quick"] if machine.quick else []), threads=threads)
+            return float(statistics.median(json.loads(Path(file.name).read_text())["rows"][0]["figures"]["picogpt"]))
+
+    for title, what, unit in (("Decode", "decoding", "ms / token"), ("Read a prompt of 128 tokens", "reading", "ms")):
+        contenders = {
+            f"{n} thread{'s' * (n > 1)}": partial(alone, n, what) for n in ((1,) if machine.quick else (1, 2, 4))
+        }
+        yield Row(f"{title}, by threads", unit, contenders, repeats=1)
+
+
+ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
+    "decoding": decoding,
+    "reading": reading,
+    "many_rows": many_rows,
+    "lookup": lookup,
+    "cold_starts": cold_starts,
+    "tokenizers": tokenizers,
+    "training_step": training_step,
+    "scaling": scaling,
+}
+
+
+def thread_variables(n: int) -> dict[str, str]:
+    return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(n))
+
+
+def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Bars for every row that has peers: each contender's time as a multiple of picogpt's, so shorter is faster."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in rows if "picogpt" in row["figures"] and len(row["figures"]) > 1]
+    n_bars = sum(len(row["figures"]) + 2 for row in shown)
+    figure = Figure(figsize=(9, 0.24 * n_bars + 1), layout="constrained")
+    axes = figure.subplots()
+    y = 0
+    for row in shown:
+        medians = {name: statistics.median(figures) for name, figures in row["figures"].items()}
+        axes.text(0, -y, row["title"], fontweight="bold", va="center")
+        for name, median in medians.items():
+            y += 1
+            time_ratio = medians["picogpt"] / median if row["unit"].endswith("/ s") else median / medians["picogpt"]
+            colour = "#999999" if name == "floor" else "#c44e52" if name.startswith("picogpt") else "#4c72b0"
+            axes.barh(-y, time_ratio, color=colour, height=0.8)
+            axes.text(time_ratio, -y, f" {name}: {median:.4g} {row['unit']}", va="center", fontsize=8)
+        y += 2
+    axes.set_xlim(0, 1.6 * max(bar.get_width() for bar in axes.patches))
+    axes.set_ylim(-y, 1)
+    axes.axvline(1, color="#c44e52", linewidth=0.8)
+    axes.set_yticks([])
+    axes.set_xlabel("time, as a multiple of picogpt's; shorter is faster")
+    figure.savefig(path)
+
+
+def comparison(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines that set every figure beside its earlier one."""
+    lines = ["### Beside the earlier run", "", "| | now | before | now / before |", "|---|---:|---:|---:|"]
+    before = {row["title"]: row["figures"] for row in old["rows"]}
+    for row in new["rows"]:
+        for name, figures in row["figures"].items():
+            if earlier := before.get(row["title"], {}).get(name):
+                a, b = statistics.median(figures), statistics.median(earlier)
+                lines.append(f"| {row['title']}: {name}, {row['unit']} | {a:.4g} | {b:.4g} | {a / b:.2f} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tiny model and one turn: shows only that all runs")
+    parser.add_argument(
+        "--peers", default=None, help=f"comma-separated, of {', '.join(PEERS)} (default: all; quick: none)"
+    )
+    parser.add_argument("--rows", default=",".join(ROWS), help="comma-separated, of %(default)s (default: all)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every library (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write settings and figures there")
+    parser.add_argument("--compare", type=Path, help="an earlier run's --json, of the same settings")
+    parser.add_argument("--plot", type=Path, help="draw the rows with peers there; needs matplotlib")
+    args = parser.parse_args()
+    peers = args.peers if args.peers is not None else "" if args.quick else ",".join(PEERS)
+    args.peers, args.rows = ([name for name in names.split(",") if name] for names in (peers, args.rows))
+    for kind, chosen, known in (("peer", args.peers, PEERS), ("row", args.rows, ROWS)):
+        if unknown := set(chosen) - set(known):
+            parser.error(f"unknown {kind}: {', '.join(unknown)}; known are {', '.join(known)}")
+    args.hparams = {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
+    if args.quick:
+        args.hparams |= {"n_embd": 32, "n_head": 2, "n_layer": 2}
+
+    os.environ.update(thread_variables(args.threads))  # before NumPy is loaded
+    sys.path.insert(0, str(ROOT))
+    run_settings = settings(args)
+    earlier = json.loads(args.compare.read_text(encoding="utf-8")) if args.compare else None
+    if earlier and (different := [name for name in run_settings if run_settings[name] != earlier["settings"][name]]):
+        parser.error(f"{args.compare} was measured with other {', '.join(different)}; it cannot be compared")
+    packages = run_settings["peers"]
+    args.installed = [peer for peer in args.peers if all(packages[peer].values())]
+    for name, value in run_settings.items():
+        print(f"- {name}: {value}")
+    for peer in sorted(set(args.peers) - set(args.installed)):
+        print(f"- not measured, since not installed: {peer} (needs {', '.join(packages[peer])})")
+    print(flush=True)
+
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        machine = Machine(args, Path(folder))
+        for name in args.rows:
+            for row in ROWS[name](machine):
+                if args.quick:
+                    row.repeats, row.goals = 1, []
+                figures = measure(row, 0 if args.quick else PAUSE)
+                rows.append({"title": row.title, "unit": row.unit, "figures": figures})
+                print("\n".join(report(row, figures)), flush=True)
+    run_figures = {"settings": run_settings, "rows": rows}
+    if args.json:
+        args.json.write_text(json.dumps(run_figures, indent=1) + "\n", encoding="utf-8")
+    if args.plot:
+        plot(args.plot, rows)
+    if earlier:
+        print("\n".join(comparison(earlier, run_figures)))
+
+
+if __name__ == "__main__":
+    main()
