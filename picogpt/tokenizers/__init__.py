@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import bpe, vocabulary
+from picogpt.tokenizers import bpe_files, vocabulary
 from picogpt.tokenizers.base import Tokenizer, stream_text
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
@@ -47,5 +47,5 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 def vocabulary_files(directory: str | Path) -> list[str]:
     """The names of the files in `directory` that hold a vocabulary."""
-    names = [vocabulary.FILE, *(name for names in bpe.FILES.values() for name in names)]
+    names = [vocabulary.FILE, *(name for names in bpe_files.FILES.values() for name in names)]
     return [name for name in names if Path(directory, name).exists()]

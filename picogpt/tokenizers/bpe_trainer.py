@@ -19,7 +19,8 @@ import regex
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers.base import check_special_tokens, without_surrogates
-from picogpt.tokenizers.bpe import ByteLevelBPE, byte_characters, words
+from picogpt.tokenizers.bpe import ByteLevelBPE, words
+from picogpt.tokenizers.bpe_files import byte_characters
 
 MIN_COUNT = 2
 

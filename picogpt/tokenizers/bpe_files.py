@@ -1,0 +1,125 @@
+"""The two files of a byte-level BPE vocabulary: a JSON object of tokens and ids, and a list of merges.
+
+OpenAI calls them encoder.json and vocab.bpe, Hugging Face vocab.json and merges.txt. In both a visible character stands
+for each byte, and a line of the list has the two tokens that are merged, the pair that was learned first in front.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from picogpt.errors import PicoGPTError
+from picogpt.tokenizers.base import END_OF_TEXT, is_special
+from picogpt.tokenizers.files import read_json, read_text, write_text
+
+Layout = Literal["openai", "huggingface"]
+FILES: dict[Layout, tuple[str, str]] = {
+    "openai": ("encoder.json", "vocab.bpe"),
+    "huggingface": ("vocab.json", "merges.txt"),
+}
+GPT2 = Path(__file__).parent / "gpt2"
+
+
+class Vocabulary(NamedTuple):
+    tokens: list[bytes]  # by id
+    merges: list[tuple[int, int]]  # pairs of ids, by rank
+    special_tokens: dict[str, int]
+
+
+def byte_characters() -> dict[str, int]:
+    """The visible character that stands for each byte in the files -> the byte, in the order of GPT-2's ids.
+
+    Bytes that are visible in Latin-1 stand for themselves; the others follow as the characters from U+0100 on.
+    """
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = sorted(set(range(256)) - set(visible))
+    return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(hidden)}
+
+
+def read_gpt2() -> Vocabulary:
+    """GPT-2's vocabulary, from its merges alone: the bytes, then what each merge makes, then `<|endoftext|>`."""
+    path = GPT2 / "vocab.bpe"
+    lines = read_merges(path)
+    names = [*byte_characters(), *(line.replace(" ", "") for line in lines.values()), END_OF_TEXT]
+    return combine({name: i for i, name in enumerate(names)}, lines, path, path)
+
+
+def read(directory: Path) -> Vocabulary:
+    """The vocabulary in `directory`, in either layout.
+
+    Raises `PicoGPTError`, naming the file and the place in it, when files are missing or do not fit together.
+    """
+    for names in FILES.values():
+        vocab_path, merges_path = (directory / name for name in names)
+        if vocab_path.exists() or merges_path.exists():
+            return combine(read_ids(vocab_path), read_merges(merges_path), vocab_path, merges_path)
+    expected = ", or ".join(" and ".join(names) for names in FILES.values())
+    raise PicoGPTError(f"no vocabulary in {directory}: expected {expected}")
+
+
+def read_ids(path: Path) -> dict[str, int]:
+    """Token -> id; raises `PicoGPTError` unless the ids are 0 to n − 1, each once."""
+    ids = read_json(path)
+    if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
+        raise PicoGPTError(f"{path} should map tokens to whole numbers")
+    names: dict[int, str] = {}
+    for name, i in ids.items():
+        if not 0 <= i < len(ids):
+            raise PicoGPTError(f"{path}: {len(ids)} tokens need the ids 0 to {len(ids) - 1}, but {name!r} has {i}")
+        if i in names:
+            raise PicoGPTError(f"{path}: {names[i]!r} and {name!r} have the same id {i}")
+        names[i] = name
+    return ids
+
+
+def read_merges(path: Path) -> dict[int, str]:
+    """Line number -> line, without empty lines and the version in the first."""
+    lines = enumerate(read_text(path).splitlines(), 1)
+    return {n: line for n, line in lines if line and not (n == 1 and line.startswith("#version"))}
+
+
+def combine(ids: dict[str, int], lines: dict[int, str], ids_path: Path, merges_path: Path) -> Vocabulary:
+    """The vocabulary of two files' contents; raises `PicoGPTError` when they do not fit together."""
+    tokens = [b""] * len(ids)
+    for character, byte in byte_characters().items():
+        if character not in ids:
+            raise PicoGPTError(f"{ids_path} has no token for byte {byte:#04x} ({character!r})")
+        tokens[ids[character]] = bytes([byte])
+    merges = []
+    for n, line in lines.items():
+        left, _, right = line.partition(" ")
+        try:
+            i, j, merged = ids[left], ids[right], ids[left + right]
+        except KeyError as error:
+            raise PicoGPTError(
+                f"{merges_path}, line {n} should be two tokens with a space between them: {line!r}, "
+                f"but {error.args[0]!r} is not in {ids_path.name}"
+            ) from None
+        if not (tokens[i] and tokens[j]):
+            unmade = right if tokens[i] else left
+            raise PicoGPTError(f"{merges_path}, line {n}: no line above makes {unmade!r}")
+        merges.append((i, j))
+        tokens[merged] = tokens[i] + tokens[j]
+    special_tokens = {name: i for name, i in ids.items() if not tokens[i]}
+    for name, i in special_tokens.items():
+        if not is_special(name):
+            raise PicoGPTError(
+                f"{ids_path}: token {name!r} (id {i}) is not a byte, not made by {merges_path.name}, "
+                f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
+            )
+        tokens[i] = name.encode()
+    return Vocabulary(tokens, merges, special_tokens)
+
+
+def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
+    """Write the two files; `read(directory)` gives the same vocabulary again."""
+    character = {byte: char for char, byte in byte_characters().items()}
+    names = ["".join(map(character.__getitem__, token)) for token in vocabulary.tokens]
+    for name, i in vocabulary.special_tokens.items():
+        names[i] = name
+    lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
+    ids_name, merges_name = FILES[layout]
+    write_text(directory / merges_name, "\n".join(lines))
+    write_text(directory / ids_name, json.dumps({name: i for i, name in enumerate(names)}))
