@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from picogpt import checkpoints
-from picogpt.checkpoints import HParams, Params
+from picogpt.checkpoints import HParams, Layout, Params
+from picogpt.checkpoints.files import publish
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import Tokenizer, load_tokenizer
+from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
 ALIASES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
@@ -44,6 +46,37 @@ def load(name: str | os.PathLike[str] | None = None, models_dir: str | os.PathLi
 
 
 load_encoder_hparams_and_params = load  # picoGPT's name for it
+
+
+def save(
+    model: GPT2, directory: str | os.PathLike[str], layout: Layout = "huggingface", dtype: str = "float32"
+) -> None:
+    """Write a whole model; the directory appears with all of its files, or not at all.
+
+    OpenAI's layout is float32. Raises `PicoGPTError` when there is something in the directory already, and for
+    weights that the dtype cannot hold.
+    """
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise PicoGPTError(f"{directory} exists already; choose another name, or remove it first")
+    partial = directory.with_name(f".{directory.name}.{os.getpid()}")
+    encoder, hparams, params = model
+    try:
+        if layout == "openai":
+            checkpoints.write_openai(partial, hparams, params)
+        else:
+            checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
+        if isinstance(encoder, ByteLevelBPE):
+            encoder.save(partial, layout)
+        else:
+            encoder.save(partial)
+        if directory.exists():
+            directory.rmdir()
+        publish(partial, directory)
+    except OSError as error:
+        raise PicoGPTError(f"cannot write {error.filename or directory}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def default_model(models_dir: str | os.PathLike[str] | None = None) -> str:

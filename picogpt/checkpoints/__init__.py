@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from picogpt.checkpoints import huggingface, openai
 from picogpt.checkpoints.huggingface import write as write_huggingface
@@ -17,6 +18,7 @@ from picogpt.errors import PicoGPTError
 __all__ = [
     "LAYOUTS",
     "HParams",
+    "Layout",
     "Params",
     "flatten",
     "is_complete",
@@ -31,13 +33,14 @@ __all__ = [
     "write_openai",
 ]
 
-LAYOUTS: dict[str, tuple[str, ModuleType]] = {  # name -> the file that tells it, and who reads it
+Layout = Literal["openai", "huggingface"]
+LAYOUTS: dict[Layout, tuple[str, ModuleType]] = {  # name -> the file that tells it, and who reads it
     "openai": (openai.HPARAMS, openai),
     "huggingface": (huggingface.CONFIG, huggingface),
 }
 
 
-def layout(directory: Path) -> str:
+def layout(directory: Path) -> Layout:
     """Which layout the directory has. Raises `PicoGPTError` when it has neither."""
     for name, (config, _) in LAYOUTS.items():
         if (directory / config).is_file():

@@ -16,6 +16,9 @@ from picogpt.errors import PicoGPTError
 COMMANDS = {
     "generate": "picogpt.cli.generate",
     "info": "picogpt.cli.info",
+    "download": "picogpt.cli.download",
+    "verify": "picogpt.cli.verify",
+    "convert": "picogpt.cli.convert",
     "tokenize": "picogpt.cli.tokenize",
     "train-tokenizer": "picogpt.cli.train_tokenizer",
     "train": "picogpt.cli.train",

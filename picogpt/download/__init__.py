@@ -1,0 +1,103 @@
+"""Getting GPT-2's weights, and the course's texts. Nothing else in picogpt touches the network.
+
+A file has its final name only when it is whole, verified and on the disk. Pull the plug at any moment, run the same
+command again, and it goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from picogpt.download.catalogue import Collection, Facts, File, find
+from picogpt.download.contents import check_content, check_facts, verify
+from picogpt.download.http import Wire, open_session, remote_size
+from picogpt.download.lock import locked
+from picogpt.download.part import Part, check_space
+from picogpt.download.transfer import Reporter, fetch
+from picogpt.errors import PicoGPTError
+
+__all__ = ["Collection", "Facts", "File", "Reporter", "Wire", "download", "find", "plan", "verify"]
+
+
+class Silence:
+    """A reporter that says nothing."""
+
+    def note(self, line: str) -> None:
+        pass
+
+    def progress(self, name: str, done: int, size: int | None) -> None:
+        pass
+
+
+def download(
+    collection: Collection, directory: Path, *, reporter: Reporter | None = None, wire: Wire | None = None
+) -> list[File]:
+    """Fetch into the directory what is not there whole, and return the files that had to be fetched.
+
+    Of two downloads into one directory the second waits for the first. Raises `NetworkError` when the network or the
+    server keeps failing (what has arrived is kept for the next call), and `PicoGPTError` for a directory that cannot
+    be written, too little space, an address that is none, and when PICOGPT_OFFLINE forbids to connect.
+    """
+    reporter, wire = reporter or Silence(), wire or Wire()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = directory / f".{collection.name}.lock"
+        with locked(lock, lambda: reporter.note(f"another download of {collection.name} is running; waiting for it")):
+            return fetch_missing(collection, directory, reporter, wire)
+    except OSError as error:
+        raise PicoGPTError(f"cannot write to {error.filename or directory}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            directory.rmdir()  # if nothing has come, nothing is left
+
+
+def plan(collection: Collection, directory: Path) -> dict[str, tuple[int | None, bool]]:
+    """File -> its size, asked from the server where it is not known, and whether it is here; nothing is fetched."""
+    sizes: dict[str, tuple[int | None, bool]] = {}
+    wire = Wire(tries=1)
+    with open_session(wire) as session:
+        for file in collection.files:
+            path = directory / file.name
+            size = path.stat().st_size if path.exists() else file.facts.size
+            if size is None and not offline():
+                size = next(filter(None, (remote_size(url, session, wire) for url in file.urls)), None)
+            sizes[file.name] = (size, path.exists())
+    return sizes
+
+
+def offline() -> bool:
+    return os.environ.get("PICOGPT_OFFLINE", "0") not in ("", "0")
+
+
+def fetch_missing(collection: Collection, directory: Path, reporter: Reporter, wire: Wire) -> list[File]:
+    """One file after the other, since each is checked against those before it."""
+    absent = [file for file in collection.files if not (directory / file.name).exists()]
+    check_space(directory, sum((file.facts.size or 0) - Part(directory / file.name).size() for file in absent))
+    fetched = []
+    with open_session(wire) as session:
+        for file in collection.files:
+            if not is_whole(file, directory, reporter):
+                if offline():
+                    raise PicoGPTError(
+                        f"{file.name} of {collection.name} is not here, and PICOGPT_OFFLINE forbids to connect"
+                    )
+                fetch(file, directory, session, wire, reporter)
+                fetched.append(file)
+    return fetched
+
+
+def is_whole(file: File, directory: Path, reporter: Reporter) -> bool:
+    """Whether the file is there and holds what it should; one that is damaged will be fetched again."""
+    path = directory / file.name
+    if not path.exists():
+        return False
+    try:
+        check_facts(path, file.facts)
+        check_content(path, file.name, directory)
+    except PicoGPTError as error:
+        reporter.note(f"{error}; fetching it again")
+        return False
+    Part(path).notes.unlink(missing_ok=True)  # left behind by a process that was killed just before it would do so
+    return True

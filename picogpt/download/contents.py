@@ -1,0 +1,96 @@
+"""Whether a file holds what its name promises: bit rot, half files and error pages saved as weights are found here."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from picogpt import checkpoints
+from picogpt.checkpoints import huggingface, openai, tf_bundle
+from picogpt.checkpoints.files import read_json
+from picogpt.download.catalogue import Facts, facts
+from picogpt.errors import PicoGPTError
+from picogpt.tokenizers import load_tokenizer
+
+
+def check_facts(path: Path, known: Facts) -> None:
+    """Raise `PicoGPTError` when the file has not the size and the hash that it must have."""
+    size = path.stat().st_size
+    if known.size is not None and size != known.size:
+        raise PicoGPTError(f"{path} has {size:,} bytes, not {known.size:,}")
+    if known.sha256 is not None:
+        found = sha256(path)
+        if found != known.sha256:
+            raise PicoGPTError(f"{path} has the SHA-256 {found}, not {known.sha256}")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_content(path: Path, name: str, directory: Path) -> None:
+    """Raise `PicoGPTError` when the file at `path` cannot be the one called `name` of the model in `directory`.
+
+    The model's smaller files must be in `directory` already, since its weights are checked against them.
+    """
+    match name:
+        case openai.HPARAMS:
+            openai.read_hparams(path)
+        case huggingface.CONFIG:
+            huggingface.read_hparams(path)
+        case "encoder.json" | "vocab.json":
+            read_json(path)
+        case "vocab.bpe" | "merges.txt":
+            check_merges(path)
+        case openai.CHECKPOINT:
+            openai.read_prefix(path)
+        case _ if name.endswith(".index"):
+            index = tf_bundle.read_index(path)
+            shapes = {tensor: entry.shape for tensor, entry in index.entries.items()}
+            openai.check_params(shapes, checkpoints.read_hparams(directory), path)
+        case _ if ".data-" in name:
+            prefix = directory / name.partition(".data-")[0]
+            check_tensors(tf_bundle.read_index(tf_bundle.index_path(prefix)), [path])
+        case huggingface.WEIGHTS:
+            huggingface.check_params(huggingface.read_tensors([path]), checkpoints.read_hparams(directory), path)
+
+
+def verify(directory: Path) -> dict[str, str]:
+    """Check all of a model: file -> what was found to be right. Raises `PicoGPTError` at the first that is not.
+
+    An OpenAI checkpoint carries a checksum of every tensor. Hugging Face's format carries none: there the released
+    files are told by their SHA-256, and of others only the structure can be checked.
+    """
+    found = {}
+    checkpoints.read_checkpoint(directory)
+    load_tokenizer(directory)
+    if checkpoints.layout(directory) == "openai":
+        _, index_path, *data_paths = openai.weight_files(directory)
+        index = tf_bundle.read_index(index_path)
+        check_tensors(index, data_paths)
+        found = {path.name: f"all of {len(index.entries)} tensors match their checksums" for path in data_paths}
+    for path in sorted(directory.iterdir()):
+        known = facts(directory.name, path.name)
+        if known.sha256 is not None and sha256(path) == known.sha256:
+            found[path.name] = "the released file, by its SHA-256"
+        elif path.suffix == ".safetensors":
+            found[path.name] = "whole, but the format has no checksums"
+        elif path.is_file() and not path.name.startswith("."):
+            found.setdefault(path.name, "ok")
+    return found
+
+
+def check_merges(path: Path) -> None:
+    """A list of merges is a line that says the version, then two tokens a line."""
+    version, *merges = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    if not version.startswith("#version") or any(len(merge.split(" ")) != 2 for merge in merges if merge):
+        raise PicoGPTError(f"{path} is not a list of merges: a line with #version, then two tokens a line")
+
+
+def check_tensors(index: tf_bundle.Index, paths: list[Path]) -> None:
+    """Every tensor in the data files at `paths` against its checksum in the index."""
+    damaged = tf_bundle.damaged_tensors(index, paths)
+    if damaged:
+        where = ", ".join(str(path) for path in paths)
+        raise PicoGPTError(f"{where} is damaged: the bytes of {', '.join(damaged)} do not match their checksum")

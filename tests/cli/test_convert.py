@@ -1,0 +1,103 @@
+"""`picogpt convert` and `picogpt verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picogpt.checkpoints import flatten, write_openai
+from picogpt.cli import main
+from picogpt.pretrained import load
+from picogpt.tokenizers import CharTokenizer, train_bpe
+from tests.random_model import HPARAMS, random_params
+
+N_VOCAB = 257
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    hparams = HPARAMS | {"n_vocab": N_VOCAB}
+    write_openai(tmp_path / "openai", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
+    train_bpe(["to be or not to be"], N_VOCAB, []).save(tmp_path / "openai")
+    return tmp_path / "openai"
+
+
+def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there, back = model.with_name("there"), model.with_name("back")
+    assert main(["convert", str(model), "-o", str(there)]) == 0
+    assert sorted(path.name for path in there.iterdir()) == [
+        "config.json",
+        "merges.txt",
+        "model.safetensors",
+        "vocab.json",
+    ]
+    assert main(["convert", str(there), "-o", str(back)]) == 0
+    assert {path.name: path.read_bytes() for path in back.iterdir()} == {
+        path.name: path.read_bytes() for path in model.iterdir()
+    }
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.splitlines()[0] == f"picogpt: {there} has {model} in Hugging Face's layout"
+    assert main(["verify", str(there)]) == 0
+    assert "model.safetensors  whole" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 0), ("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_dtypes(model: Path, dtype: str, error: float) -> None:
+    target = model.with_name(dtype)
+    assert main(["convert", str(model), "-o", str(target), "--dtype", dtype]) == 0
+    expected = flatten(load(model).params)
+    for path, array in flatten(load(target).params).items():
+        np.testing.assert_allclose(array, expected[path], rtol=error, atol=1e-7 if error else 0)
+
+
+def test_other_tokenizers_come_along(model: Path) -> None:
+    for name in ("encoder.json", "vocab.bpe"):
+        (model / name).unlink()
+    CharTokenizer.from_text("to be or not to be").save(model)
+    assert main(["convert", str(model), "-o", str(model.with_name("chars"))]) == 0
+    assert load(model.with_name("chars")).encoder.encode("tob") == load(model).encoder.encode("tob")
+
+
+def test_what_is_there_is_not_touched(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = model.with_name("target")
+    target.mkdir()
+    (target / "note").write_text("mine")
+    assert main(["convert", str(model), "-o", str(target)]) == 2
+    assert f"{target} exists already" in capsys.readouterr().err
+    assert [path.name for path in target.iterdir()] == ["note"]
+
+
+def test_a_conversion_that_fails_leaves_nothing(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a weight that float16 cannot hold, and of a place that cannot be written."""
+    hparams = HPARAMS | {"n_vocab": N_VOCAB}
+    params = random_params(np.random.default_rng(0), np.float32, hparams)
+    params["wpe"][0, 0] = 1e6
+    write_openai(model, hparams, params)
+    before = sorted(model.parent.iterdir())
+    assert main(["convert", str(model), "-o", str(model.with_name("half")), "--dtype", "float16"]) == 2
+    assert "larger than float16's 65504" in capsys.readouterr().err
+    assert main(["convert", str(model), "-o", str(model / "vocab.bpe" / "x")]) == 2
+    assert "cannot write " in capsys.readouterr().err
+    assert sorted(model.parent.iterdir()) == before
+
+
+def test_openais_layout_is_float32(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = model.with_name("there")
+    assert main(["convert", str(model), "-o", str(there)]) == 0
+    capsys.readouterr()
+    assert main(["convert", str(there), "-o", str(model.with_name("back")), "--dtype", "float16"]) == 2
+    assert "becomes OpenAI's layout, which is float32 and not float16" in capsys.readouterr().err
+
+
+def test_verify_names_the_tensor(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(model)]) == 0
+    assert "all of 28 tensors match" in capsys.readouterr().out
+    path = model / "model.ckpt.data-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    assert main(["verify", str(model)]) == 2
+    assert "is damaged: the bytes of model/h0/attn/c_attn/b do not match" in capsys.readouterr().err
