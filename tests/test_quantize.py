@@ -28,6 +28,7 @@ def test_no_weight_moves_by_more_than_half_a_step() -> None:
     w[5] = 0  # a scale of zero would divide by it
     rows = Int8Rows.nearest(w)
     assert rows.q.dtype == np.int8
+    assert Int8Rows.nearest(np.asfortranarray(w)).q.flags.c_contiguous  # or each product transposes: six times slower
     assert rows.shape == w.shape
     assert rows.T.shape == (7, 11)
     assert rows.T.T is rows
