@@ -47,5 +47,4 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 def vocabulary_files(directory: str | Path) -> list[str]:
     """The names of the files in `directory` that hold a vocabulary."""
-    names = [vocabulary.FILE, *(name for names in bpe_files.FILES.values() for name in names)]
-    return [name for name in names if Path(directory, name).exists()]
+    return [name for name in [vocabulary.FILE, *bpe_files.FILE_NAMES] if Path(directory, name).exists()]

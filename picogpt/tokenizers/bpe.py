@@ -72,7 +72,7 @@ class ByteLevelBPE:
 
     @classmethod
     def load(cls, directory: str | Path) -> ByteLevelBPE:
-        """From `encoder.json` and `vocab.bpe`, or `vocab.json` and `merges.txt`, in `directory`.
+        """From `encoder.json` and `vocab.bpe`, or `vocab.json` and `merges.txt`, or `tokenizer.json`, in `directory`.
 
         Raises `PicoGPTError`, naming the file and the place in it, when they are missing or do not fit together.
         """

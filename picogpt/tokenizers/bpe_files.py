@@ -1,14 +1,15 @@
-"""The two files of a byte-level BPE vocabulary: a JSON object of tokens and ids, and a list of merges.
+"""The files of a byte-level BPE vocabulary: a JSON object of tokens and ids, and a list of merges.
 
 OpenAI calls them encoder.json and vocab.bpe, Hugging Face vocab.json and merges.txt. In both a visible character stands
 for each byte, and a line of the list has the two tokens that are merged, the pair that was learned first in front.
+Hugging Face's tokenizer.json, which newer versions of transformers write alone, has the same two things within it.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers.base import END_OF_TEXT, is_special
@@ -19,6 +20,8 @@ FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
     "huggingface": ("vocab.json", "merges.txt"),
 }
+TOKENIZER_JSON = "tokenizer.json"
+FILE_NAMES = [*(name for names in FILES.values() for name in names), TOKENIZER_JSON]
 GPT2 = Path(__file__).parent / "gpt2"
 
 
@@ -54,14 +57,32 @@ def read(directory: Path) -> Vocabulary:
     for names in FILES.values():
         vocab_path, merges_path = (directory / name for name in names)
         if vocab_path.exists() or merges_path.exists():
-            return combine(read_ids(vocab_path), read_merges(merges_path), vocab_path, merges_path)
+            ids = check_vocab(read_json(vocab_path), vocab_path)
+            return combine(ids, read_merges(merges_path), vocab_path, merges_path)
+    if (directory / TOKENIZER_JSON).exists():
+        return read_tokenizer_json(directory / TOKENIZER_JSON)
     expected = ", or ".join(" and ".join(names) for names in FILES.values())
     raise PicoGPTError(f"no vocabulary in {directory}: expected {expected}")
 
 
-def read_ids(path: Path) -> dict[str, int]:
-    """Token -> id; raises `PicoGPTError` unless the ids are 0 to n − 1, each once."""
-    ids = read_json(path)
+def read_tokenizer_json(path: Path) -> Vocabulary:
+    """The vocabulary in a tokenizer.json; raises `PicoGPTError` unless it cuts text into words as GPT-2 does."""
+    content = read_json(path)
+    try:
+        model, cut = content["model"], content["pre_tokenizer"]
+        as_gpt2 = model["type"] == "BPE" and content["normalizer"] is None
+        as_gpt2 &= cut["type"] == "ByteLevel" and cut["use_regex"] and not cut["add_prefix_space"]
+        ids = {**model["vocab"], **{token["content"]: token["id"] for token in content["added_tokens"]}}
+        merges = {n: pair if isinstance(pair, str) else " ".join(pair) for n, pair in enumerate(model["merges"], 1)}
+    except (KeyError, TypeError):
+        as_gpt2 = False
+    if not as_gpt2:
+        raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's")
+    return combine(check_vocab(ids, path), merges, path, path, "merge")
+
+
+def check_vocab(ids: Any, path: Path) -> dict[str, int]:
+    """Raises `PicoGPTError` unless this maps tokens to the ids 0 to n − 1, each once."""
     if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
         raise PicoGPTError(f"{path} should map tokens to whole numbers")
     names: dict[int, str] = {}
@@ -75,13 +96,18 @@ def read_ids(path: Path) -> dict[str, int]:
 
 
 def read_merges(path: Path) -> dict[int, str]:
-    """Line number -> line, without empty lines and the version in the first."""
+    """Line number -> the line's two tokens, without empty lines and the version in the first."""
     lines = enumerate(read_text(path).splitlines(), 1)
     return {n: line for n, line in lines if line and not (n == 1 and line.startswith("#version"))}
 
 
-def combine(ids: dict[str, int], lines: dict[int, str], ids_path: Path, merges_path: Path) -> Vocabulary:
-    """The vocabulary of two files' contents; raises `PicoGPTError` when they do not fit together."""
+def combine(
+    ids: dict[str, int], lines: dict[int, str], ids_path: Path, merges_path: Path, place: str = "line"
+) -> Vocabulary:
+    """The vocabulary of tokens with their ids, and merges by line; raises `PicoGPTError` when they do not fit.
+
+    The paths, and the word for a merge's place, are for the message.
+    """
     tokens = [b""] * len(ids)
     for character, byte in byte_characters().items():
         if character not in ids:
@@ -94,12 +120,12 @@ def combine(ids: dict[str, int], lines: dict[int, str], ids_path: Path, merges_p
             i, j, merged = ids[left], ids[right], ids[left + right]
         except KeyError as error:
             raise PicoGPTError(
-                f"{merges_path}, line {n} should be two tokens with a space between them: {line!r}, "
+                f"{merges_path}, {place} {n} should be two tokens with a space between them: {line!r}, "
                 f"but {error.args[0]!r} is not in {ids_path.name}"
             ) from None
         if not (tokens[i] and tokens[j]):
             unmade = right if tokens[i] else left
-            raise PicoGPTError(f"{merges_path}, line {n}: no line above makes {unmade!r}")
+            raise PicoGPTError(f"{merges_path}, {place} {n}: no {place} above makes {unmade!r}")
         merges.append((i, j))
         tokens[merged] = tokens[i] + tokens[j]
     special_tokens = {name: i for name, i in ids.items() if not tokens[i]}

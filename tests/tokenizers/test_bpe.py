@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -118,6 +119,15 @@ def test_text_is_cut_between_words(monkeypatch: pytest.MonkeyPatch, gpt2: ByteLe
         assert gpt2.encode(text) == whole
 
 
+@settings(deadline=None, derandomize=True)
+@given(a=texts, b=texts)
+def test_encoding_is_cut_where_words_end(gpt2: ByteLevelBPE, a: str, b: str) -> None:
+    """Between a word and white space no token reaches across, whatever stands on either side."""
+    a, b = a + "x", " " + b
+    whole = gpt2.encode(a + b, disallowed_special=())
+    assert gpt2.encode(a, disallowed_special=()) + gpt2.encode(b, disallowed_special=()) == whole
+
+
 def test_the_cache_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch, gpt2: ByteLevelBPE) -> None:
     """Endless new words must not fill the memory."""
     monkeypatch.setattr(bpe, "CACHE", 1000)
@@ -178,6 +188,56 @@ def test_ids_are_read_from_the_file(directory: Path) -> None:
     encoder = load_tokenizer(directory)
     assert encoder.eot_token == 1
     assert encoder.encode("the thing, then") == oracle.encode("the thing, then").ids
+
+
+@pytest.mark.parametrize("pairs_as_text", [False, True])
+def test_the_file_of_newer_transformers_loads(directory: Path, pairs_as_text: bool) -> None:
+    """It has the vocabulary and the merges in one; older versions wrote a merge as one string."""
+    oracle = tokenizers.ByteLevelBPETokenizer()
+    oracle.train_from_iterator(["the thin thing the thin thing"], special_tokens=["<|endoftext|>"])
+    oracle.add_special_tokens(["[PAD]"])
+    directory.mkdir(parents=True)
+    path = directory / "tokenizer.json"
+    oracle.save(str(path))
+    if pairs_as_text:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
+        path.write_text(json.dumps(content), encoding="utf-8")
+    encoder = load_tokenizer(directory)
+    assert isinstance(encoder, ByteLevelBPE)
+    text = "the thing, then[PAD]é"
+    assert encoder.encode(text, allowed_special="all") == oracle.encode(text).ids
+    assert encoder.n_vocab == oracle.get_vocab_size()
+    encoder.save(directory / "copy")
+    assert ByteLevelBPE.load(directory / "copy").special_tokens == {"<|endoftext|>": 0, "[PAD]": encoder.n_vocab - 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("model"), "does not describe a byte-level BPE tokenizer like GPT-2's"),
+        (lambda content: content["model"].update(type="Unigram"), "does not describe"),
+        (lambda content: content["model"].update(merges=[["a", 7]]), "does not describe"),
+        (lambda content: content["pre_tokenizer"].update(add_prefix_space=True), "does not describe"),
+        (lambda content: content["pre_tokenizer"].update(type="Whitespace"), "does not describe"),
+        (lambda content: content.update(normalizer={"type": "NFC"}), "does not describe"),
+        (lambda content: content["model"]["vocab"].update(a=65), "'a' and 'b' have the same id 65"),
+        (lambda content: content["model"]["merges"].insert(0, ["t", "he"]), ", merge 1: no merge above makes 'he'"),
+    ],
+)
+def test_a_damaged_or_different_tokenizer_json_is_named(
+    directory: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    oracle = tokenizers.ByteLevelBPETokenizer()
+    oracle.train_from_iterator(["the the"])
+    directory.mkdir(parents=True)
+    path = directory / "tokenizer.json"
+    oracle.save(str(path))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(PicoGPTError, match=re.escape(f"{path}") + ".*" + re.escape(message)):
+        load_tokenizer(directory)
 
 
 def damage_vocab(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
