@@ -1,9 +1,11 @@
 """Text to token ids and back: one protocol, the kinds of tokenizer, and a trainer.
 
-encoder = ByteLevelBPE.gpt2()                            # GPT-2's own
-encoder = train_bpe([text], 1024, ["<|endoftext|>"])     # learned from a text
-encoder.save("models/mine")
-encoder = load_tokenizer("models/mine")
+    encoder = ByteLevelBPE.gpt2()                            # GPT-2's own
+    encoder = train_bpe([text], 1024, ["<|endoftext|>"])     # learned from a text
+    encoder.save("models/mine")
+    encoder = load_tokenizer("models/mine")
+
+Text that is given as a `str` may have lone surrogates; every tokenizer reads them as U+FFFD, as tiktoken does.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ Source: Sennrich et al. 2016, algorithm 1, with the pairs' counts kept up to dat
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from operator import add
 
@@ -23,10 +24,11 @@ from picogpt.tokenizers.bpe import ByteLevelBPE, words
 from picogpt.tokenizers.bpe_files import byte_characters
 
 MIN_COUNT = 2
+MAX_VOCAB = sys.maxunicode + 1  # an id is a character while merges are learned
 
 
 def train_bpe(
-    texts: Iterable[str], n_vocab: int, special_tokens: Sequence[str] = (), *, progress: bool = False
+    texts: str | Iterable[str], n_vocab: int, special_tokens: Sequence[str] = (), *, progress: bool = False
 ) -> ByteLevelBPE:
     """A tokenizer of `n_vocab` tokens: 256 bytes, the merges learned from `texts`, and last the special tokens.
 
@@ -34,17 +36,18 @@ def train_bpe(
     text that is too small for `n_vocab` gives fewer tokens. Special tokens inside the texts are not learned from.
     Raises `PicoGPTError` when there is no text, or `n_vocab` or a special token cannot be.
     """
-    n_merges = n_vocab - 256 - len(special_tokens)
-    if n_merges < 0:
-        raise PicoGPTError(
-            f"n_vocab must be at least {256 + len(special_tokens)}, for the bytes and special tokens; it is {n_vocab}"
-        )
     check_special_tokens(special_tokens)
-    counts = count_words(texts, special_tokens, progress)
+    n_fixed = 256 + len(special_tokens)
+    if not n_fixed <= n_vocab <= MAX_VOCAB:
+        raise PicoGPTError(
+            f"n_vocab must be at least {n_fixed}, for the bytes and the special tokens, and at most {MAX_VOCAB}; "
+            f"it is {n_vocab}"
+        )
+    counts = count_words([texts] if isinstance(texts, str) else texts, special_tokens, progress)
     if not counts:
         raise PicoGPTError("there is no text to learn from")
     tokens = [bytes([byte]) for byte in byte_characters().values()]
-    merges = learn_merges(counts, n_merges, progress)
+    merges = learn_merges(counts, n_vocab - n_fixed, progress)
     for left, right in merges:
         tokens.append(tokens[left] + tokens[right])
     special = {token: len(tokens) + i for i, token in enumerate(special_tokens)}
@@ -67,54 +70,71 @@ def count_words(texts: Iterable[str], special_tokens: Sequence[str] = (), progre
 
 
 def learn_merges(counts: Counter[str], n_merges: int, progress: bool = False) -> list[tuple[int, int]]:
-    """At most `n_merges` pairs of ids, in the order in which they are learned; merge number m makes id 256 + m.
+    """At most `n_merges` pairs of ids, in the order in which they are learned; merge number m makes id 256 + m."""
+    from tqdm import tqdm
+
+    pairs = Pairs(counts)
+    merges: list[tuple[int, int]] = []
+    with tqdm(total=n_merges, desc="merging", unit="merge", disable=not progress) as bar:
+        while len(merges) < n_merges and (pair := pairs.most_frequent()):
+            pairs.merge(pair, chr(256 + len(merges)))
+            merges.append((ord(pair[0]), ord(pair[1])))
+            bar.update()
+    return merges
+
+
+class Pairs:
+    """The pairs of neighbours in a corpus of words, and how often each occurs.
 
     A word is spelled as a string with the character chr(id) for each id, so that Python's own string methods, which
     also go from left to right, do the merging.
     """
-    from tqdm import tqdm
 
-    order = list(byte_characters().values())
-    id_of_byte = bytes(order.index(byte) for byte in range(256))
-    spelled = [word.encode().translate(id_of_byte).decode("latin-1") for word in counts]
-    n_of_word = list(counts.values())
-    n_of_pair: Counter[str] = Counter()
-    words_with: defaultdict[str, list[int]] = defaultdict(list)
-    for w, (word, n) in enumerate(zip(spelled, n_of_word, strict=True)):
-        for pair in map(add, word, word[1:]):
-            n_of_pair[pair] += n
-            words_with[pair].append(w)
-    frequent = [(-n, pair) for pair, n in n_of_pair.items()]
-    heapify(frequent)
-    merges: list[tuple[int, int]] = []
-    bar = tqdm(total=n_merges, desc="merging", unit="merge", disable=not progress)
-    while frequent and len(merges) < n_merges:
-        minus_n, pair = heappop(frequent)
-        n = n_of_pair[pair]
-        if n < MIN_COUNT:
-            continue
-        if n != -minus_n:  # other merges took some away since it was put in
-            heappush(frequent, (-n, pair))
-            continue
-        merged = chr(256 + len(merges))
-        merges.append((ord(pair[0]), ord(pair[1])))
-        bar.update()
+    def __init__(self, counts: Counter[str]) -> None:
+        order = list(byte_characters().values())
+        id_of_byte = bytes(order.index(byte) for byte in range(256))
+        self.spelled = [word.encode().translate(id_of_byte).decode("latin-1") for word in counts]
+        self.n_of_word = list(counts.values())
+        self.n_of_pair: Counter[str] = Counter()
+        self.words_with: defaultdict[str, list[int]] = defaultdict(list)  # a word may be there twice, or no longer
+        for w, (word, n) in enumerate(zip(self.spelled, self.n_of_word, strict=True)):
+            for pair in neighbours(word):
+                self.n_of_pair[pair] += n
+                self.words_with[pair].append(w)
+        self.queue = [(-n, pair) for pair, n in self.n_of_pair.items()]
+        heapify(self.queue)
+
+    def most_frequent(self) -> str | None:
+        """Take the most frequent pair out of the queue; None when no pair is frequent enough."""
+        while self.queue:
+            minus_n, pair = heappop(self.queue)
+            n = self.n_of_pair[pair]
+            if n == -minus_n and n >= MIN_COUNT:
+                return pair
+            if n >= MIN_COUNT:  # merges have taken some away since it was put in
+                heappush(self.queue, (-n, pair))
+        return None
+
+    def merge(self, pair: str, merged: str) -> None:
+        """Write `merged` for `pair` in all words, and keep the counts right."""
         new_pairs = set()
-        for w in set(words_with.pop(pair)):
-            rests = spelled[w].split(pair)
-            spelled[w] = merged.join(rests)
-            # Only the rests' ends have new neighbours. A rest's two ends are no neighbours, but count for nothing:
-            # once less and once more.
+        for w in set(self.words_with.pop(pair)):
+            n = self.n_of_word[w]
+            rests = self.spelled[w].split(pair)
+            self.spelled[w] = merged.join(rests)
+            # Only the ends of the rests have new neighbours. That the two ends of a rest look like neighbours here
+            # does no harm: such a pair is taken away once and added once.
             ends = [rest[:1] + rest[-1:] for rest in rests]
-            old, new = pair.join(ends), merged.join(ends)
-            for p in map(add, old, old[1:]):
-                n_of_pair[p] -= n_of_word[w]
-            for p in map(add, new, new[1:]):
-                n_of_pair[p] += n_of_word[w]
-                if merged in p:
-                    words_with[p].append(w)
-                    new_pairs.add(p)
-        for p in new_pairs:
-            heappush(frequent, (-n_of_pair[p], p))
-    bar.close()
-    return merges
+            for old in neighbours(pair.join(ends)):
+                self.n_of_pair[old] -= n
+            for new in neighbours(merged.join(ends)):
+                self.n_of_pair[new] += n
+                if merged in new:
+                    self.words_with[new].append(w)
+                    new_pairs.add(new)
+        for new in new_pairs:
+            heappush(self.queue, (-self.n_of_pair[new], new))
+
+
+def neighbours(word: str) -> Iterator[str]:
+    return map(add, word, word[1:])

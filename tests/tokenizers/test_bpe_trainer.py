@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def test_texts_may_come_one_by_one() -> None:
     assert b"matthe" not in train_bpe(["mat", "the"] * 9, 300).tokens
 
 
+def test_one_text_need_not_be_in_a_list() -> None:
+    """A str is an iterable of its characters, from which nothing could be learned."""
+    assert train_bpe("abab", 300).tokens == train_bpe(["abab"], 300).tokens != train_bpe([*"abab"], 300).tokens
+
+
+def test_a_long_word_is_learned_from_in_linear_time() -> None:
+    """Text without spaces, such as a genome: a merge must not count the whole word anew, once for each occurrence."""
+    genome = "".join(random.Random(7).choices("ACGT", k=100_003))
+    assert train_bpe(genome, 300).n_vocab == 300
+
+
 def test_surrogates_are_learned_as_they_are_encoded() -> None:
     encoder = train_bpe(["\udc80\udc80"], 258)
     assert encoder.tokens[-1] == "\ufffd".encode()
@@ -88,8 +100,9 @@ def test_an_empty_corpus_is_an_error(corpus: list[str]) -> None:
 
 def test_a_vocabulary_must_hold_the_bytes_and_the_special_tokens() -> None:
     assert train_bpe(["aa aa"], 257, ["<|endoftext|>"]).tokens[256] == b"<|endoftext|>"
-    with pytest.raises(PicoGPTError, match="n_vocab must be at least 257"):
-        train_bpe(["aa aa"], 256, ["<|endoftext|>"])
+    for n_vocab in 256, 0x110001:
+        with pytest.raises(PicoGPTError, match=f"n_vocab must be at least 257, .* at most 1114112; it is {n_vocab}"):
+            train_bpe(["aa aa"], n_vocab, ["<|endoftext|>"])
 
 
 @pytest.mark.parametrize("special", [["the"], [""], ["<x>", "<x>"]])
