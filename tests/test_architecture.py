@@ -19,7 +19,7 @@ FLOORS = [
     {"quantize", "rows"},
     {"lookup"},
     {"generation", "scoring", "training", "pretrained", "download"},
-    {"beam"},
+    {"beam", "words"},
     {"__init__"},
     {"cli"},
     {"__main__"},

@@ -14,14 +14,16 @@ from picogpt.errors import PicoGPTError
 
 # command -> the module that does it. A first argument that is not listed here is a prompt.
 COMMANDS = {
+    "compare": "picogpt.cli.compare",
+    "convert": "picogpt.cli.convert",
+    "download": "picogpt.cli.download",
     "generate": "picogpt.cli.generate",
     "info": "picogpt.cli.info",
-    "download": "picogpt.cli.download",
-    "verify": "picogpt.cli.verify",
-    "convert": "picogpt.cli.convert",
+    "score": "picogpt.cli.score",
     "tokenize": "picogpt.cli.tokenize",
-    "train-tokenizer": "picogpt.cli.train_tokenizer",
     "train": "picogpt.cli.train",
+    "train-tokenizer": "picogpt.cli.train_tokenizer",
+    "verify": "picogpt.cli.verify",
 }
 
 

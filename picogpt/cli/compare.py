@@ -1,0 +1,67 @@
+"""`picogpt compare A B`: two texts' surprisals side by side, as for a minimal pair."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+
+from picogpt.cli.options import Parser, add_model_options, load_model
+from picogpt.cli.records import Record
+from picogpt.cli.results import Writer
+from picogpt.cli.scorer import Row, Scorer
+from picogpt.cli.text import add_special_option, check_argument, write_exactly
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="picogpt compare",
+        description="Print the surprisal of the words of two texts side by side, and which of them is the likelier. "
+        "The words that they share stand in the same line.",
+    )
+    add = parser.add_argument
+    add("a", metavar="A")
+    add("b", metavar="B")
+    add_model_options(parser)
+    add_special_option(parser)
+    add("--bow", action="store_true", help="correct for where words begin (Pimentel & Meister 2024)")
+    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, behind <|endoftext|> (default)")
+    add("--nats", action="store_true", help="surprisal in nats (default: bits)")
+    add("--tsv", action="store_true", help="tab-separated values")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    write_exactly()
+    texts = [check_argument(text, name) for text, name in ((args.a, "the first text"), (args.b, "the second text"))]
+    how = {name: getattr(args, name) for name in ("bos", "bow", "nats", "special")}
+    scorer = Scorer(load_model(args), "word", **how)
+    records = [Record("the text", i, None, text) for i, text in enumerate(texts)]
+    a, b = scorer.score([(record, scorer.encode(record)) for record in records])
+    with Writer("tsv" if args.tsv else "table") as writer:
+        writer.write(list(side_by_side(a.parts, b.parts)))
+    if not args.tsv:
+        unit = "nats" if args.nats else "bits"
+        in_a, in_b = a.summary["surprisal"], b.summary["surprisal"]
+        likelier = f"{'A' if in_a < in_b else 'B'} is the likelier by {abs(in_a - in_b):.3f}"
+        print(f"\nA {in_a:.3f} {unit} · B {in_b:.3f} {unit} · {likelier}")
+    return 0
+
+
+def side_by_side(a: Sequence[Row], b: Sequence[Row]) -> Iterator[Row]:
+    """A row for each word of either; words in the same place stand together, the same or not."""
+    matcher = SequenceMatcher(None, [part["word"] for part in a], [part["word"] for part in b], autojunk=False)
+    nothing: Row = {"surprisal": math.nan, "word": ""}
+    for _, a_start, a_end, b_start, b_end in matcher.get_opcodes():
+        for i in range(max(a_end - a_start, b_end - b_start)):
+            in_a = a[a_start + i] if a_start + i < a_end else nothing
+            in_b = b[b_start + i] if b_start + i < b_end else nothing
+            yield {
+                "surprisal_a": in_a["surprisal"],
+                "surprisal_b": in_b["surprisal"],
+                "difference": in_a["surprisal"] - in_b["surprisal"],
+                "word_a": in_a["word"],
+                "word_b": in_b["word"],
+            }

@@ -1,0 +1,109 @@
+"""Scores on their way out: a table to read, TSV or JSON lines, to stdout or to a file that a later run can continue."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+from picogpt.errors import PicoGPTError
+
+Row = dict[str, Any]  # column -> value
+Place = tuple[str, int]  # of a text in the input: the columns `source` and `row`, with which every row begins
+WIDTH = 10
+
+
+class Writer:
+    """Writes one text's rows after another's, in the form "table", "tsv" or "jsonl" (there a text has one row).
+
+    With `resume` a file that an earlier run has begun goes on: `done` is the last text that is whole in it. What
+    may be only a part of a text is cut off.
+    """
+
+    def __init__(self, form: str, path: Path | None = None, resume: bool = False) -> None:
+        self.form = form
+        self.columns: list[str] | None = None  # of the rows so far
+        self.done: Place | None = None
+        self.file: IO[str] = sys.stdout
+        if path is not None:
+            if path.exists() and not resume:
+                raise PicoGPTError(f"{path} exists: go on with it (--resume), or name another file")
+            if path.exists():
+                try:
+                    self._cut_off_last_text(path)
+                except (ValueError, LookupError, TypeError):
+                    raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
+            self.file = path.open("a", encoding="utf-8", newline="")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not sys.stdout:
+            self.file.close()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """One text's rows; they are with the operating system when this returns."""
+        for row in rows:
+            if self.columns is None:
+                self.columns = list(row)
+                if self.form != "jsonl":
+                    self._write_line(self.columns)
+            if self.columns != list(row):
+                raise PicoGPTError(f"{self.file.name} was made with other options: its columns are {self.columns}")
+            if self.form == "jsonl":
+                self.file.write(json.dumps(without_nan(row), ensure_ascii=False) + "\n")
+            else:
+                self._write_line([cell(value, 6 if self.form == "tsv" else 3) for value in row.values()])
+        self.file.flush()
+
+    def _write_line(self, cells: Sequence[str]) -> None:
+        if self.form == "table":  # the last column is as long as it likes
+            widths = [max(WIDTH, len(column)) for column in self.columns or []]
+            padded = [text.rjust(width) for text, width in zip(cells, widths, strict=True)]
+            self.file.write("  ".join([*padded[:-1], cells[-1]]) + "\n")
+        else:
+            self.file.write("\t".join(cells) + "\n")
+
+    def _cut_off_last_text(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            end = last_start = 0  # of the whole lines; of the last text's lines
+            last: Place | None = None
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                if self.form == "jsonl":
+                    newest = line
+                elif self.columns is None:
+                    self.columns = line.decode().rstrip("\n").split("\t")
+                    self.columns.index("row")
+                    last_start = end + len(line)
+                else:
+                    source, row, _ = line.decode().split("\t", 2)
+                    if last != (source, int(row)):
+                        self.done, last, last_start = last, (source, int(row)), end
+                end += len(line)
+            if self.form == "jsonl" and end:
+                value = json.loads(newest)
+                self.columns, self.done = list(value), (value["source"], value["row"])
+            file.truncate(last_start if self.form == "tsv" else end)
+
+
+def without_nan(value: Any) -> Any:
+    """The value as JSON has it: null for what is not a number."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def cell(value: Any, n_digits: int) -> str:
+    """The value in a table: without tabs and line ends, and nothing for what is not a number."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{n_digits}f}"
+    text = "" if value is None else str(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,0 +1,186 @@
+"""`picogpt score`: how surprising a model finds texts, by token, word or text."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from picogpt.cli.options import Parser, add_model_options, load_model
+from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
+from picogpt.cli.results import Place, Writer
+from picogpt.cli.scorer import Row, Scored, Scorer
+from picogpt.cli.text import add_special_option, check_argument, write_exactly
+from picogpt.errors import PicoGPTError
+
+DESCRIPTION = """\
+Score a TEXT, FILEs or standard input: the log-probability (natural) of every token given those before it, its
+surprisal, its rank among all tokens, and the entropy of the prediction; words and texts have sums of these.
+
+A text is scored as if a document began with it, behind <|endoftext|>: so its first token has a score too, and the sum
+is the log-probability of the whole text. With --no-bos the first token has none. Published tools differ: `surprisal`
+does the former, `minicons` the latter.
+
+A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
+"""
+CHUNK = 256  # texts that are sorted by length and read side by side
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="picogpt score", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_input_options(parser)
+    add_model_options(parser)
+    add_special_option(parser)
+    add = parser.add_argument
+    unit = parser.add_mutually_exclusive_group()
+    unit.add_argument("--tokens", dest="by", action="store_const", const="token", help="figures of each token")
+    unit.add_argument("--words", dest="by", action="store_const", const="word", help="figures of each word")
+    unit.add_argument("--texts", dest="by", action="store_const", const="text", help="figures of each text")
+    add("--bow", action="store_true", help="words, corrected for where words begin (Pimentel & Meister 2024)")
+    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, behind <|endoftext|> (default)")
+    add("--nats", action="store_true", help="surprisal and entropy in nats (default: bits)")
+    add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
+    add("--hf-perplexity", action="store_true", help="perplexity by the formula in transformers' documentation")
+    add("--choices", nargs="+", metavar="TEXT", help="rank these continuations of a text")
+    add("--plot", type=Path, metavar="FILE", help="draw the surprisal of a text's words (needs matplotlib)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--tsv", dest="form", action="store_const", const="tsv", help="tab-separated values")
+    form.add_argument("--jsonl", dest="form", action="store_const", const="jsonl", help="a JSON object for each text")
+    add("--output", type=Path, metavar="FILE", help="write to a file, by its name (.tsv, .jsonl) or as said")
+    add("--resume", action="store_true", help="go on with the --output of a run that was stopped")
+    add("--strict", action="store_true", help="end at the first bad row (default: report it and leave it out)")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    write_exactly()
+    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
+        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
+    one_text = is_one_text(args)
+    check(args, one_text)
+    args.by = args.by or ("word" if args.bow or args.plot else "token" if one_text else "text")
+    args.form = args.form or form_of(args.output)
+    how = {name: getattr(args, name) for name in ("bos", "bow", "nats", "stride", "special", "hf_perplexity")}
+    scorer = Scorer(load_model(args), args.by, **how)
+    with Writer(args.form, args.output, args.resume) as writer:
+        if args.choices is not None:
+            (record,) = read_records(args)
+            writer.write(scorer.choices(record.text, [check_argument(choice, "a choice") for choice in args.choices]))
+        elif one_text:
+            score_one(args, scorer, writer)
+        else:
+            score_many(args, scorer, writer)
+    return 0
+
+
+def check(args: argparse.Namespace, one_text: bool) -> None:
+    """Raises `PicoGPTError` for options that exclude each other."""
+    other_figures = args.by or args.bow or args.hf_perplexity or args.plot
+    contradictions = [
+        (args.bow and args.by not in (None, "word"), "--bow corrects words: leave out --tokens and --texts"),
+        (
+            args.hf_perplexity and args.by in ("token", "word"),
+            "--hf-perplexity is a figure of a whole text",
+        ),
+        (args.hf_perplexity and args.bos, "--hf-perplexity begins with the second token: leave out --bos"),
+        (args.choices and other_figures, "--choices have figures of their own"),
+        (args.choices and not one_text, "--choices continue one TEXT"),
+        (args.plot and not one_text, "--plot draws one text"),
+        (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
+        (args.resume and args.output is None, "--resume goes on with an --output: say which"),
+    ]
+    for wrong, message in contradictions:
+        if wrong:
+            raise PicoGPTError(message)
+
+
+def form_of(output: Path | None) -> str:
+    """The form that a file's name asks for; without a file a table."""
+    if output is None:
+        return "table"
+    if output.suffix not in (".tsv", ".jsonl"):
+        raise PicoGPTError(f"say --tsv or --jsonl, or let the name {output} end so")
+    return output.suffix[1:]
+
+
+def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
+    """A single text; whatever is wrong with it is an error. A table ends with a line about the whole text."""
+    (record,) = read_records(args)
+    (scored,) = scorer.score([(record, scorer.encode(record))])
+    if args.form == "table" and args.by != "text":
+        writer.write(scored.parts)
+        print("\n" + " · ".join(f"{name.replace('_', ' ')} {value:,.5g}" for name, value in scored.summary.items()))
+    else:
+        writer.write(rows(scored, args, one_text=True))
+    if args.plot is not None:
+        plot(scored, args)
+
+
+def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
+    """Every record in its order. Bad ones are reported on stderr and left out."""
+    from tqdm import tqdm
+
+    n_bad = 0
+    with tqdm(unit=" texts", disable=None, dynamic_ncols=True) as progress:  # none where stderr is no terminal
+        records = remaining(read_records(args), writer.done)
+        while chunk := list(itertools.islice(records, CHUNK)):
+            good = []
+            for record in chunk:
+                try:
+                    good.append((record, scorer.encode(record)))
+                except PicoGPTError as error:
+                    message = f"{record.source}, line {record.row}: {error}"
+                    if args.strict:
+                        raise PicoGPTError(message) from None
+                    progress.write(f"picogpt: {message}; left out", file=sys.stderr)
+                    n_bad += 1
+            for scored in scorer.score(good):
+                writer.write(rows(scored, args, one_text=False))
+            progress.update(len(chunk))
+    if n_bad:
+        print(f"picogpt: {n_bad} bad row{'s' if n_bad > 1 else ''} left out", file=sys.stderr)
+
+
+def remaining(records: Iterator[Record], done: Place | None) -> Iterator[Record]:
+    """The records behind the last one that an earlier run has done."""
+    if done is None:
+        return records
+    for record in records:
+        if (record.source, record.row) == done:
+            return records
+    raise PicoGPTError(f"the output goes as far as {done[0]}, line {done[1]}, which is not in this input")
+
+
+def rows(scored: Scored, args: argparse.Namespace, one_text: bool) -> list[Row]:
+    """A text's rows as its form has them."""
+    record = scored.record
+    head: Row = {"source": record.source, "row": record.row} | ({"id": record.id} if args.id is not None else {})
+    if args.form == "jsonl":
+        parts = {f"{args.by}s": scored.parts} if args.by != "text" else {}
+        return [{**head, "text": record.text, **scored.summary, **parts}]
+    if args.form == "table":
+        head = {} if one_text else {"id": record.row if args.id is None else record.id}
+    if args.by == "text":
+        return [{**head, **scored.summary}]
+    return [{**head, "index": i, **part} for i, part in enumerate(scored.parts)]
+
+
+def plot(scored: Scored, args: argparse.Namespace) -> None:
+    """Bars over the words, as high as their surprisal."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise PicoGPTError("--plot needs matplotlib: pip install 'picogpt[plot]'") from None
+    words = [part["word"] for part in scored.parts]
+    figure = Figure(figsize=(max(4, 0.5 * len(words)), 4), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(range(len(words)), [part["surprisal"] for part in scored.parts])
+    axes.set_xticks(range(len(words)), words, rotation=60, ha="right", parse_math=False)
+    axes.set_ylabel(f"surprisal ({'nats' if args.nats else 'bits'})")
+    try:
+        figure.savefig(args.plot)
+    except (OSError, ValueError) as error:
+        raise PicoGPTError(f"the plot cannot be written: {error}") from None

@@ -1,0 +1,293 @@
+"""`picogpt score`: figures against the reference, every form of input and output, and runs that were killed."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picogpt import pretrained, scoring
+from picogpt.cli import main, score
+from picogpt.cli.results import Writer
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "scoring.json").read_text())
+MODEL = ["--model", "shakespeare"]
+BITS = 1 / math.log(2)
+
+
+class Run:
+    """Runs `picogpt score` in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *arguments: str | Path, input: bytes | None = None, status: int = 0) -> tuple[str, str]:
+        stdin = io.TextIOWrapper(io.BytesIO(input or b""))
+        self.monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["score", *map(str, arguments), *MODEL]) == status
+        captured = self.capsys.readouterr()
+        if status:
+            assert captured.err.startswith("picogpt: ")
+            assert captured.err.count("\n") == 1
+        return captured.out, captured.err
+
+    def table(self, *arguments: str | Path, **options: Any) -> list[dict[str, str]]:
+        lines = self(*arguments, "--tsv", **options)[0].splitlines()
+        header, *rows = (line.split("\t") for line in lines)
+        return [dict(zip(header, row, strict=True)) for row in rows]
+
+    def objects(self, *arguments: str | Path, **options: Any) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self(*arguments, "--jsonl", **options)[0].splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def load_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "load", functools.cache(pretrained.load))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(capsys, monkeypatch)
+
+
+@pytest.mark.parametrize(("bos", "name"), [("--bos", "logprobs_bos"), ("--no-bos", "logprobs")])
+def test_tokens_equal_the_reference(run: Run, bos: str, name: str) -> None:
+    """Behind the end-of-text token or not."""
+    rows = run.table(GOLDEN["texts"][0], bos)
+    expected = GOLDEN[name][0]
+    assert [int(row["id"]) for row in rows] == GOLDEN["ids"][0]
+    assert "".join(row["token"] for row in rows) == GOLDEN["texts"][0]
+    assert [float(row["logprob"]) for row in rows[-len(expected) :]] == pytest.approx(expected, abs=1e-4)
+    assert [float(row["surprisal"]) for row in rows[-len(expected) :]] == pytest.approx(
+        [-BITS * logprob for logprob in expected], abs=2e-4
+    )
+    if bos == "--no-bos":
+        assert rows[0]["logprob"] == rows[0]["rank"] == ""
+
+
+def test_texts_are_scored_behind_the_end_of_text_token_by_default(run: Run) -> None:
+    lines = "\n".join(GOLDEN["texts"]).encode()
+    objects = run.objects("--lines", input=lines)
+    assert [row["text"] for row in objects] == GOLDEN["texts"]
+    for row, text, logprobs in zip(objects, GOLDEN["texts"], GOLDEN["logprobs_bos"], strict=True):
+        total = sum(logprobs)
+        assert row["n_tokens"] == len(logprobs)
+        assert row["logprob"] == pytest.approx(total, abs=1e-3)
+        assert row["surprisal"] == pytest.approx(-total * BITS, abs=2e-3)
+        assert row["mean_surprisal"] == pytest.approx(-total * BITS / len(logprobs), abs=1e-4)
+        assert row["perplexity"] == pytest.approx(math.exp(-total / len(logprobs)), rel=1e-4)
+        assert row["bits_per_character"] == row["bits_per_byte"] == pytest.approx(-total * BITS / len(text), abs=1e-4)
+    (nats,) = run.objects(GOLDEN["texts"][0], "--texts", "--nats")
+    assert nats["surprisal"] == pytest.approx(-nats["logprob"])
+
+
+def test_long_texts_and_the_formula_of_transformers(run: Run, tmp_path: Path) -> None:
+    model = pretrained.load("shakespeare")
+    n_head, stride = model.hparams["n_head"], model.hparams["n_ctx"] - 1
+    path = tmp_path / "text.txt"
+    path.write_text(model.encoder.decode(GOLDEN["window_ids"][: 2 * stride]), encoding="utf-8", newline="")
+    ids = model.encoder.encode(path.read_text(encoding="utf-8"))
+    (row,) = run.objects(path, "--texts", "--no-bos", "--stride", str(stride))
+    expected = scoring.perplexity(scoring.token_logprobs(ids, model.params, n_head, stride))
+    assert row["perplexity"] == pytest.approx(expected, rel=1e-5)
+    (row,) = run.objects(path, "--hf-perplexity", "--stride", str(stride))
+    expected = scoring.huggingface_perplexity(ids, model.params, n_head, stride)
+    assert row["hf_perplexity"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_words_with_and_without_the_correction(run: Run) -> None:
+    (plain,) = run.objects(GOLDEN["texts"][2], "--words")
+    (corrected,) = run.objects(GOLDEN["texts"][2], "--bow")
+    for row in plain, corrected:
+        assert [word["word"] for word in row["words"]] == GOLDEN["texts"][2].split()
+    assert sum(word["surprisal"] for word in plain["words"]) == pytest.approx(plain["surprisal"])
+    assert plain["words"][1]["surprisal"] != pytest.approx(corrected["words"][1]["surprisal"], abs=1e-3)
+
+
+def test_the_table_for_readers_ends_with_the_whole_text(run: Run) -> None:
+    out, _ = run(GOLDEN["texts"][1])
+    assert out.splitlines()[0].split() == ["id", "logprob", "surprisal", "rank", "entropy", "token"]
+    assert "perplexity" in out.splitlines()[-1]
+    many, _ = run("--lines", input=b"To be\nor not\n")
+    assert len(many.splitlines()) == 3
+
+
+def test_columns_keys_and_identifiers(run: Run, tmp_path: Path) -> None:
+    """The same three texts in each format; rows keep their order and their names."""
+    texts = ["To be, or", "not to be", "that"]
+    (tmp_path / "a.csv").write_text('\ufeffname,said\nx,"To be, or"\ny,not to be\nz,that\n', encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("said\tname\nTo be, or\tx\nnot to be\ty\nthat\tz\n", encoding="utf-8")
+    lines = [json.dumps({"name": name, "said": text}) for name, text in zip("xyz", texts, strict=True)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    results = [
+        run.objects(tmp_path / f"a.{kind}", "--column", "said", "--id", "name", "--texts")
+        for kind in ("csv", "tsv", "jsonl")
+    ]
+    for objects in results:
+        assert [(row["id"], row["text"]) for row in objects] == list(zip("xyz", texts, strict=True))
+        assert [row["logprob"] for row in objects] == [row["logprob"] for row in results[0]]
+    both = run.table(tmp_path / "a.csv", tmp_path / "a.tsv", "--column", "said")
+    assert [(Path(row["source"]).name, row["row"]) for row in both] == [
+        *(("a.csv", str(i)) for i in (2, 3, 4)),
+        *(("a.tsv", str(i)) for i in (2, 3, 4)),
+    ]
+
+
+def test_the_order_is_the_inputs_whatever_the_lengths(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "CHUNK", 3)
+    texts = ["be " * n for n in (9, 1, 5, 40, 2, 7, 3)]
+    objects = run.objects("--lines", input="\n".join(texts).encode())
+    assert [row["text"] for row in objects] == texts
+    for row in objects[2], objects[3]:
+        (alone,) = run.objects(row["text"], "--texts")
+        assert alone["logprob"] == pytest.approx(row["logprob"], abs=1e-5 * row["n_tokens"])
+
+
+def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(
+        b'{"text": "To be"}\n{"text": \n{"test": "x"}\n{"text": ""}\n{"text": "a\xff"}\n{"text": "or"}\n[]\n'
+    )
+    out, err = run(path, "--jsonl")
+    assert [json.loads(line)["row"] for line in out.splitlines()] == [1, 6]
+    for row, message in [
+        (2, "not JSON"),
+        (3, "no text under the key 'text'"),
+        (4, "no tokens"),
+        (5, "UTF-8"),
+        (7, "no text"),
+    ]:
+        assert any(f"line {row}: " in line and message in line for line in err.splitlines()), (row, message, err)
+    assert err.splitlines()[-1] == "picogpt: 5 bad rows left out"
+    out, err = run(path, "--jsonl", "--strict", status=2)
+    assert "line 2: not JSON" in err
+
+
+def test_bad_rows_of_tables(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(b'text\tn\nTo be\t1\nor\nx\xfe\t2\n"not\t3\n')
+    rows = run.table(path)
+    assert [row["row"] for row in rows] == ["2", "5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([""], "nothing to score: the text has no tokens"),
+        (["a", "--no-bos"], "nothing to score: the text has one token"),
+        (["<|endoftext|>"], "say --special token"),
+        (["lost.txt"], "there is no file lost.txt"),
+        (["two", "texts"], "there is no file two"),
+        (["a b", "--stride", "0"], "the stride must be from 1"),
+        (["a b", "--stride", "99999"], "the stride must be from 1"),
+        (["a b", "--tokens", "--bow"], "--bow corrects words"),
+        (["a b", "--words", "--hf-perplexity"], "--hf-perplexity is a figure of a whole text"),
+        (["a b", "--bos", "--hf-perplexity"], "leave out --bos"),
+        (["--lines", "--choices", "a"], "--choices continue one TEXT"),
+        (["a", "--choices", "b", "--words"], "--choices have figures of their own"),
+        (["a", "--choices", ""], "every choice need at least one token"),
+        (["--lines", "--plot", "x.png"], "--plot draws one text"),
+        (["a b", "--resume"], "--resume goes on with an --output"),
+        (["a b", "--output", "x.txt"], "let the name x.txt end so"),
+    ],
+)
+def test_mistakes_get_one_line(run: Run, arguments: list[str], message: str) -> None:
+    _, err = run(*arguments, status=2)
+    assert message in err
+
+
+def test_unknown_columns(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("name,said\nx,y\n")
+    _, err = run(path, status=2)
+    assert "has no column 'text'; its columns are name, said" in err
+    _, err = run(path, "--column", "said", "--id", "number", status=2)
+    assert "has no column 'number'" in err
+
+
+def test_choices_are_ranked(run: Run) -> None:
+    """By the log-probability that the whole text gives them."""
+    choices = [" are dead", " is dead", " is"]
+    rows = run.table("The king", "--choices", *choices)
+    totals = {}
+    for choice in choices:
+        tokens = run.table("The king" + choice)
+        totals[choice] = sum(float(row["logprob"]) for row in tokens)
+    (prefix,) = {round(totals[row["choice"]] - float(row["logprob"]), 3) for row in rows}
+    assert prefix < 0
+    assert [row["choice"] for row in rows] == sorted(choices, key=lambda choice: -totals[choice])
+    for row in rows:
+        assert float(row["per_token"]) == pytest.approx(float(row["logprob"]) / int(row["n_tokens"]), abs=1e-5)
+        assert float(row["per_byte"]) == pytest.approx(float(row["logprob"]) / len(row["choice"]), abs=1e-5)
+
+
+def test_a_space_at_the_end_of_the_prefix_does_not_matter(run: Run) -> None:
+    """The tokens are those of prefix and choice together, and not "The king " and "is"."""
+    behind = run.table("The king", "--choices", " is", " are")
+    before = run.table("The king ", "--choices", "is", "are")
+    assert [row["logprob"] for row in before] == [row["logprob"] for row in behind]
+
+
+@pytest.mark.parametrize("unit", ["--texts", "--words"])
+@pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
+def test_a_killed_run_goes_on_wherever_it_was_killed(run: Run, tmp_path: Path, unit: str, suffix: str) -> None:
+    """No row twice, none lost, and none half: whatever part of the file had been written."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("To be\nor not to be\n\nthat is\nthe question\n")
+    arguments: list[str | Path] = [texts, "--lines", unit]
+    whole = tmp_path / f"whole{suffix}"
+    run(*arguments, "--output", whole)
+    expected = whole.read_bytes()
+    newline = expected.index(b"\n")
+    for n in (0, 5, newline, newline + 1, newline + 9, len(expected) // 2, len(expected) - 1, len(expected)):
+        part = tmp_path / f"part{n}{suffix}"
+        part.write_bytes(expected[:n])
+        run(*arguments, "--output", part, "--resume")
+        # but for the figures, whose last digits may depend on the texts read beside
+        assert re.sub(rb"\d+\.\d+", b"x", part.read_bytes()) == re.sub(rb"\d+\.\d+", b"x", expected), n
+    _, err = run(*arguments, "--output", whole, status=2)
+    assert "exists: go on with it (--resume)" in err
+
+
+def test_resuming_what_does_not_belong_together(run: Run, tmp_path: Path) -> None:
+    texts, other = tmp_path / "texts.txt", tmp_path / "other.txt"
+    texts.write_text("To be\nor not\nto be\n")
+    other.write_text("that\n")
+    for suffix in (".tsv", ".jsonl"):
+        output = tmp_path / f"out{suffix}"
+        run(texts, "--lines", "--output", output)
+        _, err = run(other, "--lines", "--output", output, "--resume", status=2)
+        assert "which is not in this input" in err
+        texts.write_text("To be\nor not\nto be\nthat\n")
+        _, err = run(texts, "--lines", "--words", "--output", output, "--resume", status=2)
+        assert "was made with other options" in err
+        texts.write_text("To be\nor not\nto be\n")
+        output.write_text("something\nelse\n")
+        _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+        assert "is not the output of such a run" in err
+
+
+def test_a_row_is_with_the_operating_system_when_it_is_written(tmp_path: Path) -> None:
+    """A kill that gives no time to flush must not lose rows that were counted as done."""
+    path = tmp_path / "rows.tsv"
+    with Writer("tsv", path) as writer:
+        writer.write([{"source": "x", "row": 1, "text": "a\tb\nc\\"}])
+        assert path.read_text() == "source\trow\ttext\nx\t1\ta\\tb\\nc\\\\\n"
+
+
+def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "words.png"
+    run("To be, or $not^ to be", "--plot", path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    _, err = run("To be", "--plot", tmp_path / "words.nonsense", status=2)
+    assert "the plot cannot be written" in err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    _, err = run("To be", "--plot", path, status=2)
+    assert "pip install 'picogpt[plot]'" in err
