@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from picogpt import checkpoints
 from picogpt.checkpoints import HParams, Layout, Params
 from picogpt.checkpoints.files import publish
 from picogpt.errors import PicoGPTError
+from picogpt.quantize import Int8Rows, quantize_params
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
@@ -26,13 +27,17 @@ class GPT2(NamedTuple):
     params: Params
 
 
-def load(name: str | os.PathLike[str] | None = None, models_dir: str | os.PathLike[str] | None = None) -> GPT2:
+def load(
+    name: str | os.PathLike[str] | None = None,
+    models_dir: str | os.PathLike[str] | None = None,
+    dtype: Literal["float32", "int8"] = "float32",
+) -> GPT2:
     """Load a model by its name (`124M`, `gpt2-medium`, `shakespeare` …) or its directory.
 
     Without a name it is 124M where that is present, else the Shakespeare model that ships with the package. Models
     are looked for in `models_dir` (or else in $PICOGPT_MODELS_DIR), in `./models`, and in the package. The params are
-    float32 and, where they are mapped from the file, read-only. Raises `PicoGPTError` when there is no such model or
-    its files are not whole.
+    float32 and, where they are mapped from the file, read-only; with `dtype` "int8", or where they are stored so, the
+    weights are `picogpt.quantize`'s. Raises `PicoGPTError` when there is no such model or its files are not whole.
     """
     directory = find_model(name if name is not None else default_model(models_dir), models_dir)
     hparams, params = checkpoints.read_checkpoint(directory)
@@ -42,7 +47,7 @@ def load(name: str | os.PathLike[str] | None = None, models_dir: str | os.PathLi
             f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
             f"the files do not belong together"
         )
-    return GPT2(encoder, hparams, params)
+    return GPT2(encoder, hparams, quantize_params(params) if dtype == "int8" else params)
 
 
 load_encoder_hparams_and_params = load  # picoGPT's name for it
@@ -54,20 +59,24 @@ def save(
     """Write a whole model; the directory appears with all of its files, or not at all.
 
     OpenAI's layout is float32. Raises `PicoGPTError` when there is something in the directory already, and for
-    weights that the dtype cannot hold.
+    weights that the dtype cannot hold, or that are int8 and should become another dtype.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise PicoGPTError(f"{directory} exists already; choose another name, or remove it first")
     partial = directory.with_name(f".{directory.name}.{os.getpid()}")
     encoder, hparams, params = model
+    if layout != "int8" and isinstance(params["wte"], Int8Rows):
+        raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
+        elif layout == "int8":
+            checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
         else:
             checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
         if isinstance(encoder, ByteLevelBPE):
-            encoder.save(partial, layout)
+            encoder.save(partial, "openai" if layout == "openai" else "huggingface")
         else:
             encoder.save(partial)
         if directory.exists():

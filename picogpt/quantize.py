@@ -70,8 +70,18 @@ class Int8Columns:
         return y
 
 
+def is_quantized(path: str) -> bool:
+    """Whether the parameter at this dotted path becomes int8: the layers' weights and the token embedding."""
+    return path == "wte" or path.endswith(".w")
+
+
 def quantize_params(params: Params) -> Params:
-    """`params` with every weight matrix and the token embedding in int8. Positions, biases and norms stay float32."""
+    """`params` with the layers' weights and the token embedding in int8; positions, biases and norms stay float32.
+
+    Params that are int8 already are returned as they are.
+    """
+    if isinstance(params["wte"], Int8Rows):
+        return params
 
     def int8(layers: Params) -> Params:
         return {name: {"w": Int8Rows.nearest(p["w"].T).T, "b": p["b"]} for name, p in layers.items()}

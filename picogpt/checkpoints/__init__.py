@@ -9,8 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from picogpt.checkpoints import huggingface, openai
+from picogpt.checkpoints import huggingface, int8, openai
 from picogpt.checkpoints.huggingface import write as write_huggingface
+from picogpt.checkpoints.int8 import write as write_int8
 from picogpt.checkpoints.names import HParams, Params, flatten, n_params, nest, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError
@@ -30,12 +31,14 @@ __all__ = [
     "read_hparams",
     "weight_files",
     "write_huggingface",
+    "write_int8",
     "write_openai",
 ]
 
-Layout = Literal["openai", "huggingface"]
+Layout = Literal["openai", "int8", "huggingface"]
 LAYOUTS: dict[Layout, tuple[str, ModuleType]] = {  # name -> the file that tells it, and who reads it
     "openai": (openai.HPARAMS, openai),
+    "int8": (int8.WEIGHTS, int8),  # which has Hugging Face's config too, so it is looked for first
     "huggingface": (huggingface.CONFIG, huggingface),
 }
 

@@ -110,6 +110,10 @@ def write(
     if dtype == "float16" and any(np.abs(array).max() > largest for array in flat.values()):
         raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
     write_safetensors(directory / WEIGHTS, {PREFIX + huggingface_name(path): flat[path] for path in shapes}, dtype)
+    write_config(directory, hparams, dtype, eot_token)
+
+
+def write_config(directory: Path, hparams: HParams, dtype: str, eot_token: int | None) -> None:
     config = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",

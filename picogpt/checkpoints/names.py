@@ -116,10 +116,10 @@ def flatten(params: Params) -> dict[str, Array]:
     """The inverse of `nest`; `params` may be any tree of dicts and lists."""
 
     def walk(node: Any, path: str) -> Iterator[tuple[str, Array]]:
-        if isinstance(node, np.ndarray):
-            yield path, node
-        else:
+        if isinstance(node, dict | list):
             for key, child in node.items() if isinstance(node, dict) else enumerate(node):
                 yield from walk(child, f"{path}.{key}" if path else str(key))
+        else:
+            yield path, node
 
     return dict(walk(params, ""))

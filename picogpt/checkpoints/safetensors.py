@@ -20,6 +20,7 @@ from picogpt.errors import PicoGPTError
 Array = npt.NDArray[np.floating[Any]]
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
+SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}  # bytes a number
 LENGTH_SIZE = 8  # the header's length stands before it
 
 
@@ -69,7 +70,9 @@ def widen(tensor: Stored) -> Array:
 
 
 def narrow(array: Array, dtype: str) -> npt.NDArray[Any]:
-    """A float32 array in the dtype that a file shall have, rounded to nearest, ties to even."""
+    """A float32 array in the dtype that a file shall have, rounded to nearest, ties to even. int8 stays int8."""
+    if array.dtype == np.int8:
+        return np.ascontiguousarray(array)
     if dtype == "bfloat16":
         bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
         return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
@@ -81,8 +84,9 @@ def write_safetensors(path: Path, tensors: Mapping[str, Array], dtype: str = "fl
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # what transformers expects to find
     end = 0
     for name, array in tensors.items():
-        begin, end = end, end + array.size * (4 if dtype == "float32" else 2)
-        header[name] = {"dtype": CODES[dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
+        code = "I8" if array.dtype == np.int8 else CODES[dtype]
+        begin, end = end, end + array.size * SIZES[code]
+        header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [begin, end]}
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % LENGTH_SIZE)  # so that the first tensor is aligned
     with replacing(path) as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from picogpt.cli.options import Parser, add_models_dir_option
 
-LAYOUT_NAMES = {"openai": "OpenAI's", "huggingface": "Hugging Face's"}
+LAYOUT_NAMES = {"openai": "OpenAI's", "huggingface": "Hugging Face's", "int8": "picogpt's int8"}
 
 
 def parser() -> argparse.ArgumentParser:

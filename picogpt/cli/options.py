@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """`--model` and `--models-dir`, with picoGPT's spellings beside them."""
+    """`--model`, `--models-dir`, with picoGPT's spellings beside them, and `--dtype`."""
     parser.add_argument(
         "--model",
         "--model_size",
@@ -28,6 +28,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="a model's name or directory (default: 124M where it is present, else shakespeare)",
     )
     add_models_dir_option(parser)
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "int8"],
+        default="float32",
+        help="int8 weights take a quarter of the memory (default: float32; a model stored in int8 stays int8)",
+    )
 
 
 def add_models_dir_option(parser: argparse.ArgumentParser) -> None:
@@ -49,4 +55,4 @@ def load_model(args: argparse.Namespace) -> GPT2:
             "picogpt: GPT-2 is not here, so this is the small Shakespeare model; `picogpt download 124M` gets GPT-2",
             file=sys.stderr,
         )
-    return pretrained.load(args.model, args.models_dir)
+    return pretrained.load(args.model, args.models_dir, args.dtype)

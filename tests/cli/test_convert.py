@@ -53,6 +53,36 @@ def test_dtypes(model: Path, dtype: str, error: float) -> None:
         np.testing.assert_allclose(array, expected[path], rtol=error, atol=1e-7 if error else 0)
 
 
+def test_int8_is_what_quantizing_gives(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = model.with_name("int8")
+    assert main(["convert", str(model), "-o", str(target), "--dtype", "int8"]) == 0
+    assert sorted(path.name for path in target.iterdir()) == [
+        "config.json",
+        "int8.safetensors",
+        "merges.txt",
+        "vocab.json",
+    ]
+    stored, expected = (flatten(m.params) for m in (load(target), load(model, dtype="int8")))
+    assert stored.keys() == expected.keys()
+    for path, param in expected.items():
+        if isinstance(param, np.ndarray):
+            np.testing.assert_array_equal(stored[path], param)
+        else:
+            x = np.ones((1, param.shape[1 if path == "wte" else 0]), np.float32)
+            np.testing.assert_array_equal(*(x @ (p.T if path == "wte" else p) for p in (stored[path], param)))
+    texts = []
+    for options in (["--model", str(target)], ["--model", str(model), "--dtype", "int8"]):
+        assert main([*options, "-n", "5", "to be"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert main(["info", str(target)]) == 0
+    assert "picogpt's int8" in capsys.readouterr().out
+    assert main(["verify", str(target)]) == 0
+    for dtype in ("float32", "bfloat16"):
+        assert main(["convert", str(target), "-o", str(model.with_name("back")), "--dtype", dtype]) == 2
+    assert "int8 already; convert the model that it was made from" in capsys.readouterr().err
+
+
 def test_other_tokenizers_come_along(model: Path) -> None:
     for name in ("encoder.json", "vocab.bpe"):
         (model / name).unlink()
