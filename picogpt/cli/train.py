@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,13 +141,16 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
     from tqdm import tqdm
 
     from picogpt.checkpoints import n_params
+    from picogpt.model import gpt2
     from picogpt.training.blas import one_blas_thread
     from picogpt.training.data import bits_per_character, validation_loss
-    from picogpt.training.trainer import training_steps
+    from picogpt.training.trainer import gpt2_loss_and_grads, training_steps
 
     ids, validation_ids = run.ids("train"), run.ids("validation")
     n_head, settings = run.hparams["n_head"], run.settings
-    n_tokens = settings.batch_size * run.hparams["n_ctx"]
+    n_ctx = run.hparams["n_ctx"]
+    n_tokens = settings.batch_size * n_ctx
+    model = gpt2_loss_and_grads(n_head, settings.dropout)
     print(
         f"{n_params(run.hparams):,} parameters, {len(ids):,} tokens to train on, "
         f"{settings.steps - run.state.step} steps of {n_tokens} to go",
@@ -154,7 +158,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
     )
 
     def validate() -> float:
-        loss = validation_loss(run.params, validation_ids, n_head)
+        loss = validation_loss(partial(gpt2, **run.params, n_head=n_head), validation_ids, n_ctx)
         bits = bits_per_character(loss, len(validation_ids), run.n_characters)
         tqdm.write(
             f"step {run.state.step}: validation {loss:.4f} nats a token, {bits:.4f} bits a character", sys.stderr
@@ -168,7 +172,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
         tqdm(total=settings.steps * n_tokens, initial=saved * n_tokens, unit="token", unit_scale=True) as bar,
     ):
         try:
-            for step in training_steps(run.state, ids, n_head, settings, n_threads if alone else 1):
+            for step in training_steps(run.state, ids, n_ctx, model, settings, n_threads if alone else 1):
                 last = run.state.step == settings.steps
                 validation = validate() if last or run.state.step % eval_every == 0 else ""
                 run.log.append((step.step, step.loss, validation, step.lr, step.grad_norm))

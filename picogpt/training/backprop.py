@@ -203,37 +203,43 @@ def embed(ids: Ids, wte: Array, wpe: Array) -> tuple[Array, Callable[[Array], tu
     return model.embed(ids, wte, wpe), backward
 
 
-def cross_entropy(x: Array, wte: Array, targets: Ids, n_targets: int) -> tuple[float, Array, Array]:
-    """The sum of −log p(target) in nats over `n_targets`, its gradient by the hidden states x, and by the projection.
+def cross_entropy(logits: Array, targets: Ids) -> tuple[float, Array]:  # [..., n_vocab], [...] -> [], [..., n_vocab]
+    """The mean of −log p(target) in nats, and its gradient by the logits: the probabilities, less 1 at the targets."""
+    probs = rows(softmax(logits))
+    at_targets = np.arange(targets.size), targets.reshape(-1)
+    loss = -float(np.mean(np.log(probs[at_targets]), dtype=np.float64))
+    dlogits = probs
+    dlogits[at_targets] -= 1
+    dlogits /= targets.size
+    return loss, dlogits.reshape(logits.shape)
 
-    x is [..., n_seq, n_embd], targets [..., n_seq]. The logits are n_vocab wide, so they are made and used up for
-    a block of positions at a time: the way back starts here, and nothing has to be kept for it.
+
+def projected_cross_entropy(x: Array, wte: Array, targets: Ids) -> tuple[float, Array, Array]:
+    """`cross_entropy` of the logits x wteᵀ, and its gradients by x [..., n_seq, n_embd] and wte [n_vocab, n_embd].
+
+    Logits are n_vocab wide. They are made and used up for some positions at a time, and never kept.
     """
     loss, dx, dwte = 0.0, np.empty_like(x), np.zeros_like(wte)
-    block = max(1, 4 * PART_SIZE // len(wte))
-    for start in range(0, targets.size, block):
-        part = slice(start, start + block)
-        probs = softmax(rows(x)[part] @ wte.T)
-        target = np.arange(len(probs)), targets.reshape(-1)[part]
-        loss -= float(np.sum(np.log(probs[target]), dtype=np.float64))
-        dlogits = probs
-        dlogits[target] -= 1
-        dlogits /= n_targets
+    n_at_once = max(1, 4 * PART_SIZE // len(wte))
+    for start in range(0, targets.size, n_at_once):
+        part = slice(start, start + n_at_once)
+        x_part, targets_part = rows(x)[part], targets.reshape(-1)[part]
+        part_loss, dlogits = cross_entropy(x_part @ wte.T, targets_part)
+        share = len(targets_part) / targets.size
+        loss += share * part_loss
+        dlogits *= share
         rows(dx)[part] = dlogits @ wte
-        dwte += dlogits.T @ rows(x)[part]
-    return loss / n_targets, dx, dwte
+        dwte += dlogits.T @ x_part
+    return loss, dx, dwte
 
 
 def loss_and_grads(
-    params: Params, inputs: Ids, targets: Ids, n_head: int, drop: Drop = no_dropout, n_targets: int | None = None
+    params: Params, inputs: Ids, targets: Ids, n_head: int, drop: Drop = no_dropout
 ) -> tuple[float, Params]:
     """The mean loss in nats of predicting `targets` from `inputs`, both [..., n_seq], and its gradient by `params`.
 
-    Where these are a part of a batch, `n_targets` is the number of targets in all of it, and the parts' losses and
-    gradients add up to the batch's.
-
-    `drop` is applied to the embeddings and to what every branch adds, as in GPT-2. The gradients stand in the same
-    tree as the parameters; wte's holds both its uses, as embedding and as output projection.
+    The gradients stand in the same tree as the parameters; wte's holds both its uses, as embedding and as output
+    projection. `drop` is applied to the embeddings and to what every branch adds, as in GPT-2.
     """
     x, back_embed = embed(inputs, params["wte"], params["wpe"])
     x, back_drop = drop(x)
@@ -242,11 +248,11 @@ def loss_and_grads(
         x, back_block = transformer_block(x, **block, n_head=n_head, drop=drop)
         back_blocks.append(back_block)
     x, back_ln_f = layer_norm(x, **params["ln_f"])
-    loss, dx, dwte_head = cross_entropy(x, params["wte"], targets, n_targets or targets.size)
+    loss, dx, dwte_as_projection = projected_cross_entropy(x, params["wte"], targets)
     dx, dln_f = back_ln_f(dx)
     dblocks = []
     while back_blocks:  # popped, so that what a block has kept is freed when it has been used
         dx, dblock = back_blocks.pop()(dx)
         dblocks.append(dblock)
     dwte, dwpe = back_embed(back_drop(dx))
-    return loss, {"wte": dwte + dwte_head, "wpe": dwpe, "blocks": dblocks[::-1], "ln_f": dln_f}
+    return loss, {"wte": dwte + dwte_as_projection, "wpe": dwpe, "blocks": dblocks[::-1], "ln_f": dln_f}

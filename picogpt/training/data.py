@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from picogpt.checkpoints.files import replacing
 from picogpt.errors import PicoGPTError
-from picogpt.model import Params, hidden_states
-from picogpt.training.backprop import Ids
+from picogpt.model import Array
+from picogpt.training.backprop import Ids, cross_entropy
 
 TRAIN_SHARE = 0.9  # of the characters; the rest is for validation
 
@@ -59,14 +59,15 @@ def all_windows(ids: Ids, n_ctx: int) -> Iterator[tuple[Ids, Ids]]:
         yield window[:-1], window[1:]
 
 
-def validation_loss(params: Params, ids: Ids, n_head: int) -> float:
-    """The mean loss in nats a token over all of `ids` but the first, in windows of the model's context."""
+def validation_loss(forward: Callable[[Ids], Array], ids: Ids, n_ctx: int) -> float:
+    """The mean loss in nats a token over all of `ids` but the first, in windows of `n_ctx`.
+
+    `forward` gives a model's logits: ids [n_seq] -> [n_seq, n_vocab].
+    """
     total = 0.0
-    for inputs, targets in all_windows(ids, len(params["wpe"])):
-        logits = hidden_states(inputs, **params, n_head=n_head) @ params["wte"].T
-        logits -= np.max(logits, axis=-1, keepdims=True)
-        log_probs = logits[np.arange(len(targets)), targets] - np.log(np.sum(np.exp(logits), axis=-1))
-        total -= float(np.sum(log_probs, dtype=np.float64))
+    for inputs, targets in all_windows(ids, n_ctx):
+        loss, _ = cross_entropy(forward(inputs), targets)
+        total += loss * len(targets)
     return total / (len(ids) - 1)
 
 

@@ -14,19 +14,20 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from picogpt.checkpoints import nest, write_huggingface
+from picogpt.checkpoints import flatten, nest, write_huggingface
 from picogpt.checkpoints.files import read_json, replacing
 from picogpt.errors import PicoGPTError
 from picogpt.model import Params
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
+from picogpt.training.optimizer import Flat
 from picogpt.training.trainer import Settings, State
 
 COLUMNS = ("step", "loss", "validation_loss", "lr", "grad_norm")
-TREES = ("params", "mean", "square", "averaged")
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Run:
     @property
     def params(self) -> Params:
         """The model as it would be used: its averaged weights, where they are averaged."""
-        return nest(self.state.averaged or self.state.params)
+        return nest(self.state.averaged) if self.state.averaged else self.state.params
 
     def save(self) -> None:
         """The state to go on from, the model to use, and the losses so far."""
@@ -108,23 +109,25 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
 
 
 def write_state(path: Path, state: State) -> None:
-    arrays = {f"{tree}/{name}": array for tree in TREES for name, array in getattr(state, tree).items()}
+    trees = {"params": flatten(state.params), "mean": state.mean, "square": state.square, "averaged": state.averaged}
+    arrays = {f"{tree}/{name}": array for tree, flat in trees.items() for name, array in flat.items()}
     with replacing(path) as file:
-        np.savez(file, step=np.array(state.step), **arrays)
+        np.savez(file, step=np.array(state.step), **arrays)  # type: ignore[arg-type]  # the names are not "allow_pickle"
 
 
 def read_state(path: Path) -> State:
+    """What `write_state` wrote. Raises `PicoGPTError` when the file is missing or damaged."""
+    trees: dict[str, Flat] = {"params": {}, "mean": {}, "square": {}, "averaged": {}}
     try:
         with np.load(path) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, KeyError) as error:
+            step = int(file["step"])
+            for key in file.files:
+                tree, _, name = key.partition("/")
+                if name:
+                    trees[tree][name] = file[key]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise PicoGPTError(f"{path} cannot be read: {error}") from error
-    step = int(arrays.pop("step"))
-    trees: dict[str, dict[str, np.ndarray]] = {tree: {} for tree in TREES}
-    for key, array in arrays.items():
-        tree, _, name = key.partition("/")
-        trees[tree][name] = array
-    return State(step, **trees)
+    return State(step, nest(trees["params"]), trees["mean"], trees["square"], trees["averaged"])
 
 
 def write_log(path: Path, rows: Iterable[tuple[float | str, ...]]) -> None:

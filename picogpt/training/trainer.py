@@ -7,8 +7,9 @@ a saved state is the run that was never interrupted, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -18,9 +19,13 @@ import numpy as np
 from picogpt.checkpoints import HParams, flatten, nest, param_shapes
 from picogpt.errors import PicoGPTError
 from picogpt.model import Params
-from picogpt.training.backprop import Ids, dropout, loss_and_grads, no_dropout
+from picogpt.training import backprop
+from picogpt.training.backprop import Ids
 from picogpt.training.data import random_windows
 from picogpt.training.optimizer import Flat, adamw, clip_by_global_norm, learning_rate
+
+# parameters, inputs and targets [batch, n_ctx], a source of random numbers -> mean loss, gradients
+LossAndGrads = Callable[[Params, Ids, Ids, np.random.Generator], tuple[float, Params]]
 
 
 @dataclass(frozen=True)
@@ -59,23 +64,20 @@ class State:
     """All that changes while training: after `step` steps the parameters, AdamW's moments, the average or nothing."""
 
     step: int
-    params: Flat
+    params: Params
     mean: Flat
     square: Flat
     averaged: Flat
 
     @classmethod
     def start(cls, params: Params, settings: Settings) -> State:
-        """Before the first step. The arrays of `params` are copied; nothing is averaged if `settings` say so."""
-        flat = flatten(params)
-
-        def copies() -> Flat:
-            return {name: np.array(array) for name, array in flat.items()}
+        """Before the first step, with a copy of `params`."""
 
         def zeros() -> Flat:
-            return {name: np.zeros_like(array) for name, array in flat.items()}
+            return {name: np.zeros_like(array) for name, array in flatten(params).items()}
 
-        return cls(0, copies(), zeros(), zeros(), copies() if settings.average else {})
+        averaged = flatten(deepcopy(params)) if settings.average else {}
+        return cls(0, deepcopy(params), zeros(), zeros(), averaged)
 
 
 class Step(NamedTuple):
@@ -103,48 +105,65 @@ def init_params(hparams: HParams, rng: np.random.Generator) -> Params:
     return nest(flat)
 
 
-def training_steps(state: State, ids: Ids, n_head: int, settings: Settings, n_threads: int = 1) -> Iterator[Step]:
+def gpt2_loss_and_grads(n_head: int, rate: float = 0.0) -> LossAndGrads:
+    """What `training_steps` wants, of a GPT-2 with dropout."""
+
+    def loss_and_grads(params: Params, inputs: Ids, targets: Ids, rng: np.random.Generator) -> tuple[float, Params]:
+        drop = partial(backprop.dropout, rate=rate, rng=rng) if rate else backprop.no_dropout
+        return backprop.loss_and_grads(params, inputs, targets, n_head, drop)
+
+    return loss_and_grads
+
+
+def training_steps(
+    state: State, ids: Ids, n_ctx: int, loss_and_grads: LossAndGrads, settings: Settings, n_threads: int = 1
+) -> Iterator[Step]:
     """Train `state`, in place, on windows of `ids` until it has made `settings.steps`; yields after every step.
 
     Raises `PicoGPTError` when the loss or the gradient is no longer a number, before they have reached the weights.
     """
-    params = nest(state.params)
-    n_ctx = len(params["wpe"])
+    params = flatten(state.params)
     with ThreadPoolExecutor(n_threads) as pool:
         while state.step < settings.steps:
             step = state.step
             rng = np.random.default_rng([settings.seed, step])
             inputs, targets = random_windows(ids, settings.batch_size, n_ctx, rng)
-            loss, grads = batch_loss_and_grads(params, inputs, targets, n_head, settings, step, pool)
+            loss, grads = batch_loss_and_grads(loss_and_grads, state.params, inputs, targets, settings, step, pool)
             norm = clip_by_global_norm(grads, settings.clip)
             if not math.isfinite(loss + norm):
                 raise PicoGPTError(f"step {step}: the loss is {loss}, the gradient's length {norm}; try a smaller lr")
             lr = learning_rate(step, settings.steps, settings.lr, settings.warmup, settings.hold)
             betas = settings.beta1, settings.beta2
-            adamw(state.params, grads, state.mean, state.square, step, lr, *betas, weight_decay=settings.weight_decay)
+            adamw(params, grads, state.mean, state.square, step, lr, *betas, weight_decay=settings.weight_decay)
             # a short average at first, when there is little that is worth remembering
             forget = 1 - min(settings.average, (1 + step) / (10 + step))
             for name, averaged in state.averaged.items():
-                averaged += forget * (state.params[name] - averaged)
+                averaged += forget * (params[name] - averaged)
             state.step = step + 1
             yield Step(step, loss, norm, lr)
 
 
 def batch_loss_and_grads(
-    params: Params, inputs: Ids, targets: Ids, n_head: int, settings: Settings, step: int, pool: ThreadPoolExecutor
+    loss_and_grads: LossAndGrads,
+    params: Params,
+    inputs: Ids,
+    targets: Ids,
+    settings: Settings,
+    step: int,
+    pool: ThreadPoolExecutor,
 ) -> tuple[float, Flat]:
     """The loss of a batch and its gradients: those of its parts, computed in the threads of `pool`, added in order."""
     n_parts = min(settings.parts, len(inputs))
 
     def of_part(i: int) -> tuple[float, Flat]:
         part = slice(i * len(inputs) // n_parts, (i + 1) * len(inputs) // n_parts)
-        drop = no_dropout
-        if settings.dropout:
-            # 1 + i, since [seed, step] alone draws the windows, and [seed, step, 0] would draw the same
-            rng = np.random.default_rng([settings.seed, step, 1 + i])
-            drop = partial(dropout, rate=settings.dropout, rng=rng)
-        loss, grads = loss_and_grads(params, inputs[part], targets[part], n_head, drop, targets.size)
-        return loss, flatten(grads)
+        # 1 + i, since the generator of [seed, step] has drawn the windows, and [seed, step, 0] would be the same
+        rng = np.random.default_rng([settings.seed, step, 1 + i])
+        loss, tree = loss_and_grads(params, inputs[part], targets[part], rng)
+        grads, share = flatten(tree), len(inputs[part]) / len(inputs)
+        for grad in grads.values():
+            grad *= share
+        return share * loss, grads
 
     (loss, grads), *others = pool.map(of_part, range(n_parts))
     for other_loss, other_grads in others:

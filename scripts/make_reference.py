@@ -1,0 +1,200 @@
+#!/usr/bin/env python
+"""Make the numbers that the tests compare with, from a model in Hugging Face's layout, by transformers and torch.
+
+    python scripts/make_reference.py models/shakespeare data/tinyshakespeare.txt tests/data
+
+It needs `pip install torch transformers`, and nothing of picogpt: what it writes is another program's opinion. Run it
+when models/shakespeare has changed. gradients_small.npz and logits_processors.npz do not depend on the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel, GPT2Tokenizer
+
+PROMPTS = [
+    "ROMEO:",
+    "First Citizen:\nBefore we proceed any further, hear me speak.",
+    "What light through yonder window breaks?",
+    "\n\nKING RICHARD III:\n",
+]
+BEAMS: list[dict[str, Any]] = [
+    {"num_beams": 4, "max_new_tokens": 24},
+    {"num_beams": 3, "max_new_tokens": 30, "length_penalty": 0.6},
+    {"num_beams": 5, "max_new_tokens": 20, "length_penalty": 2.0, "early_stopping": True},
+    {"num_beams": 4, "max_new_tokens": 40, "no_repeat_ngram_size": 2},
+]
+TEXTS = [
+    "To be, or not to be, that is the question.",
+    "Friends, Romans, countrymen, lend me your ears;",
+    "The king is dead. Long live the king!",
+    "I am a colourless green idea.",
+]
+STRIDES = (32, 64, 128, 255)
+N_SCORED = 1500  # tokens for the sliding windows
+N_CHECKED = 256  # tokens for the logits
+EVERY = 5  # of which the logits at every fifth are kept
+N_SAMPLED = 64  # entries kept of each gradient
+
+Model = Any  # a GPT2LMHeadModel; torch is not there when types are checked
+Ids = list[int]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel.from_pretrained(args.model, dtype=torch.float32, attn_implementation="eager").eval()
+    tokenizer = GPT2Tokenizer.from_pretrained(args.model)
+    text = args.text.read_text(encoding="utf-8")
+    train, validation = (
+        tokenizer.encode(part) for part in (text[: int(0.9 * len(text))], text[int(0.9 * len(text)) :])
+    )
+    prompts = [tokenizer.encode(prompt) for prompt in PROMPTS]
+
+    np.savez_compressed(args.out / "shakespeare.npz", **logits(model, validation[:N_CHECKED], prompts))
+    write_json(args.out / "shakespeare_greedy.json", greedy(model, tokenizer, prompts))
+    write_json(args.out / "beam.json", beams(model, prompts))
+    write_json(args.out / "scoring.json", scores(model, tokenizer, validation[:N_SCORED]))
+    batch = torch.tensor([train[i : i + 65] for i in range(0, 256, 64)])
+    np.savez_compressed(args.out / "gradients_shakespeare.npz", **gradients(model, batch))
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+@torch.no_grad()
+def logits(model: Model, ids: Ids, prompts: list[Ids]) -> dict[str, Any]:
+    """Of a whole context, and at the end of each row of a batch with pads on the left."""
+    eot, longest = model.config.eos_token_id, max(map(len, prompts))
+    n_pad = np.array([longest - len(prompt) for prompt in prompts])
+    padded = torch.tensor([[eot] * n + prompt for n, prompt in zip(n_pad, prompts, strict=True)])
+    mask = torch.tensor([[0] * n + [1] * (longest - n) for n in n_pad])
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    return {
+        "ids": np.array(ids),
+        "logits": model(torch.tensor([ids])).logits[0, ::EVERY].numpy(),
+        "logits_every": np.array(EVERY),
+        "padded_ids": padded.numpy(),
+        "padded_n_pad": n_pad,
+        "padded_last_logits": model(padded, attention_mask=mask, position_ids=positions).logits[:, -1].numpy(),
+    }
+
+
+def generated(model: Model, prompt: Ids, eot: int | None, **options: Any) -> Any:
+    """transformers' `generate` without sampling, which pads what has ended with the model's own end token."""
+    model.generation_config.eos_token_id = eot
+    pad = model.config.eos_token_id
+    return model.generate(torch.tensor([prompt]), do_sample=False, pad_token_id=pad, **options)
+
+
+def greedy(model: Model, tokenizer: Any, prompts: list[Ids]) -> dict[str, Any]:
+    written = [generated(model, prompt, None, max_new_tokens=200)[0, len(prompt) :].tolist() for prompt in prompts]
+    return {
+        "prompts": PROMPTS,
+        "prompt_ids": prompts,
+        "greedy_ids_200": written,
+        "greedy_text": [tokenizer.decode(ids) for ids in written],
+    }
+
+
+def beams(model: Model, prompts: list[Ids]) -> list[dict[str, Any]]:
+    """Each prompt by its own settings: without an end token, and with the line's end as one."""
+    cases = []
+    for prompt, options in zip(prompts, BEAMS, strict=True):
+        for eot in (None, 198):
+            found = generated(
+                model,
+                prompt,
+                eot,
+                num_return_sequences=options["num_beams"],
+                output_scores=True,
+                return_dict_in_generate=True,
+                **options,
+            )
+            results = {"sequences": found.sequences.tolist(), "scores": found.sequences_scores.tolist()}
+            cases.append({"prompt_ids": prompt, "eos_token_id": eot, **options, **results})
+    return cases
+
+
+@torch.no_grad()
+def log_probabilities(model: Model, ids: Ids) -> list[float]:
+    """Of every token but the first."""
+    log_probs = model(torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
+    return log_probs[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].tolist()
+
+
+def scores(model: Model, tokenizer: Any, window_ids: Ids) -> dict[str, Any]:
+    ids = [tokenizer.encode(text) for text in TEXTS]
+    eot, n_ctx = model.config.eos_token_id, model.config.n_positions
+    return {
+        "texts": TEXTS,
+        "ids": ids,
+        "logprobs": [log_probabilities(model, row) for row in ids],
+        "logprobs_bos": [log_probabilities(model, [eot, *row]) for row in ids],
+        "windows": [{"stride": stride, **perplexities(model, window_ids, n_ctx, stride)} for stride in STRIDES],
+        "window_ids": window_ids,
+        "n_ctx": n_ctx,
+    }
+
+
+def perplexities(model: Model, ids: Ids, n_ctx: int, stride: int) -> dict[str, float]:
+    """Sliding windows, each scoring the tokens that are new in it: exactly, and as transformers' documentation does,
+    which takes one token off every window but weighs its mean loss as if it had not."""
+    nll, n_scored, doc_nll, doc_n, before = 0.0, 0, 0.0, 0, 0
+    for start in range(0, len(ids), stride):
+        end = min(start + n_ctx, len(ids))
+        new = log_probabilities(model, ids[start:end])[-(end - before) :]
+        nll, n_scored = nll - sum(new), n_scored + len(new)
+        weight = end - before - 1
+        doc_nll, doc_n = doc_nll - sum(new) / len(new) * weight, doc_n + weight
+        before = end
+        if end == len(ids):
+            break
+    return {
+        "exact_nll": nll,
+        "exact_tokens": n_scored,
+        "exact_ppl": math.exp(nll / n_scored),
+        "hf_doc_ppl": math.exp(doc_nll / doc_n),
+    }
+
+
+def gradients(model: Model, batch: Any) -> dict[str, Any]:
+    """The length of every gradient and some of its entries; then the losses of ten AdamW steps on the same batch."""
+    inputs, targets = batch[:, :-1], batch[:, 1:]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {"inputs": inputs.numpy(), "targets": targets.numpy()}
+    losses = []
+    for step in range(10):
+        optimizer.zero_grad()
+        logits = model(inputs).logits
+        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+        loss.backward()
+        losses.append(loss.item())
+        if step == 0:
+            for name, parameter in model.transformer.named_parameters():
+                assert parameter.grad is not None
+                grad = parameter.grad.numpy().reshape(-1)
+                index = rng.integers(0, len(grad), N_SAMPLED)
+                arrays[f"norm/{name}"] = np.float64(np.linalg.norm(grad.astype(np.float64)))
+                arrays[f"index/{name}"] = index
+                arrays[f"value/{name}"] = grad[index]
+        optimizer.step()
+    settings = "AdamW lr=1e-4 betas=(0.9,0.999) eps=1e-8 weight_decay=0.01 on every parameter, no clipping, no dropout"
+    return {**arrays, "losses": np.array(losses), "optimizer": np.array(settings)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The loop: reproducible, the same in any number of threads, and it stops when the numbers do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from picogpt.checkpoints import flatten, param_shapes
+from picogpt.errors import PicoGPTError
+from picogpt.model import Params, gpt2
+from picogpt.training.data import all_windows, random_windows, validation_loss
+from picogpt.training.trainer import Settings, State, gpt2_loss_and_grads, init_params, training_steps
+from tests.random_model import HPARAMS, N_CTX, N_HEAD, N_VOCAB, random_params
+from tests.training.test_backprop import reference_loss
+
+SETTINGS = Settings(steps=6, batch_size=5, parts=2, warmup=2, dropout=0.2, average=0.5)
+IDS = np.random.default_rng(0).integers(0, N_VOCAB, 500).astype(np.uint16)
+
+
+def trained(settings: Settings = SETTINGS, n_threads: int = 1) -> tuple[State, list[float]]:
+    state = State.start(init_params(HPARAMS, np.random.default_rng(0)), settings)
+    model = gpt2_loss_and_grads(N_HEAD, settings.dropout)
+    return state, [step.loss for step in training_steps(state, IDS, N_CTX, model, settings, n_threads)]
+
+
+def assert_same(first: Params, second: Params) -> None:
+    others = flatten(second)
+    for name, array in flatten(first).items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_weights_in_any_number_of_threads() -> None:
+    (first, losses), (second, other_losses) = trained(), trained(n_threads=3)
+    assert losses == other_losses
+    assert_same(first.params, second.params)
+    assert_same(first.averaged, second.averaged)
+
+
+def test_another_seed_gives_other_weights() -> None:
+    assert trained()[1] != trained(replace(SETTINGS, seed=1))[1]
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    """Five windows in one, two and three parts: without dropout only the rounding differs."""
+    results = [trained(replace(SETTINGS, parts=parts, dropout=0.0))[1] for parts in (1, 2, 3, 9)]
+    for losses in results[1:]:
+        np.testing.assert_allclose(losses, results[0], rtol=1e-5)
+
+
+def test_training_learns() -> None:
+    """A text of seven ids over and over is soon known by heart."""
+    settings = Settings(steps=60, batch_size=4, warmup=5, lr=1e-2, dropout=0.0, parts=1)
+    state = State.start(init_params(HPARAMS, np.random.default_rng(0)), settings)
+    ids = np.arange(500) % 7
+    losses = [step.loss for step in training_steps(state, ids, N_CTX, gpt2_loss_and_grads(N_HEAD), settings)]
+    assert losses[0] == pytest.approx(np.log(N_VOCAB), abs=0.1)
+    assert losses[-1] < 0.2
+
+
+def test_the_average_follows_the_weights() -> None:
+    """With little memory it is near the last weights, and short at first however long it is meant to be."""
+    state, _ = trained()
+    params = flatten(state.params)
+    for name, averaged in state.averaged.items():
+        assert not np.array_equal(averaged, params[name])
+        np.testing.assert_allclose(averaged, params[name], atol=0.02, err_msg=name)
+    assert State.start(state.params, replace(SETTINGS, average=0)).averaged == {}
+
+
+def test_the_callers_parameters_are_not_touched() -> None:
+    """They may be mapped from a file, and read-only."""
+    params = init_params(HPARAMS, np.random.default_rng(0))
+    for array in flatten(params).values():
+        array.flags.writeable = False
+    state = State.start(params, SETTINGS)
+    list(training_steps(state, IDS, N_CTX, gpt2_loss_and_grads(N_HEAD), SETTINGS))
+    assert_same(params, init_params(HPARAMS, np.random.default_rng(0)))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_reaches_the_weights() -> None:
+    settings = replace(SETTINGS, average=0.0)
+    state = State.start(random_params(np.random.default_rng(0), np.float32), settings)
+
+    def model(params: Params, inputs: Any, targets: Any, rng: Any) -> tuple[float, Params]:
+        loss, grads = gpt2_loss_and_grads(N_HEAD)(params, inputs, targets, rng)
+        return (float("nan") if state.step == 3 else loss), grads
+
+    steps = training_steps(state, IDS, N_CTX, model, settings)
+    before = [next(steps) for _ in range(3)]
+    with pytest.raises(PicoGPTError, match="step 3: the loss is nan"):
+        next(steps)
+    assert (len(before), state.step) == (3, 3)
+    assert all(np.isfinite(array).all() for array in flatten(state.params).values())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"dropout": 1.0}, {"lr": 0.0}, {"lr": float("nan")}, {"average": -0.1}, {"parts": 0}]
+)
+def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PicoGPTError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_new_parameters_have_gpt2s_shapes_and_deviations() -> None:
+    hparams = {"n_vocab": 211, "n_ctx": 101, "n_embd": 96, "n_head": 4, "n_layer": 2}
+    flat = flatten(init_params(hparams, np.random.default_rng(0)))
+    assert {name: array.shape for name, array in flat.items()} == param_shapes(hparams)
+    assert {array.dtype for array in flat.values()} == {np.dtype(np.float32)}
+    assert flat["wte"].std() == pytest.approx(0.02, rel=0.05)
+    assert flat["blocks.1.mlp.c_fc.w"].std() == pytest.approx(0.02, rel=0.05)
+    assert flat["blocks.1.mlp.c_proj.w"].std() == pytest.approx(0.01, rel=0.05)  # 0.02 / √4
+    assert flat["blocks.0.attn.c_proj.w"].std() == pytest.approx(0.01, rel=0.05)
+    assert (flat["ln_f.g"] == 1).all()
+    assert not flat["blocks.0.attn.c_attn.b"].any()
+
+
+def test_a_target_is_the_id_behind_its_input() -> None:
+    ids = np.arange(20, dtype=np.uint16)
+    inputs, targets = random_windows(ids, 100, 7, np.random.default_rng(0))
+    assert inputs.shape == targets.shape == (100, 7)
+    np.testing.assert_array_equal(targets, inputs + 1)
+    np.testing.assert_array_equal(inputs[:, 1:], inputs[:, :-1] + 1)
+    assert inputs[:, 0].min() == 0
+    assert targets[:, -1].max() == 19  # the last id is used too
+
+
+@pytest.mark.parametrize("n_ids", [2, 14, 15, 16])
+def test_the_windows_predict_every_id_but_the_first_once(n_ids: int) -> None:
+    windows = list(all_windows(np.arange(n_ids), 7))
+    assert np.concatenate([targets for _, targets in windows]).tolist() == list(range(1, n_ids))
+    assert all(len(inputs) <= 7 for inputs, _ in windows)
+
+
+def test_the_validation_loss_is_the_mean_over_all_predicted_ids() -> None:
+    """Not the mean of the windows' means: the last window is shorter."""
+    params = random_params(np.random.default_rng(0))
+    ids = IDS[: 2 * N_CTX + 8]
+    losses = [(reference_loss(params, x, y), len(y)) for x, y in all_windows(ids, N_CTX)]
+    expected = sum(loss * n for loss, n in losses) / (len(ids) - 1)
+    assert validation_loss(partial(gpt2, **params, n_head=N_HEAD), ids, N_CTX) == pytest.approx(expected, rel=1e-12)
