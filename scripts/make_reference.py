@@ -74,7 +74,6 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-@torch.no_grad()
 def logits(model: Model, ids: Ids, prompts: list[Ids]) -> dict[str, Any]:
     """Of a whole context, and at the end of each row of a batch with pads on the left."""
     eot, longest = model.config.eos_token_id, max(map(len, prompts))
@@ -82,13 +81,16 @@ def logits(model: Model, ids: Ids, prompts: list[Ids]) -> dict[str, Any]:
     padded = torch.tensor([[eot] * n + prompt for n, prompt in zip(n_pad, prompts, strict=True)])
     mask = torch.tensor([[0] * n + [1] * (longest - n) for n in n_pad])
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    with torch.no_grad():
+        whole = model(torch.tensor([ids])).logits
+        last = model(padded, attention_mask=mask, position_ids=positions).logits[:, -1]
     return {
         "ids": np.array(ids),
-        "logits": model(torch.tensor([ids])).logits[0, ::EVERY].numpy(),
+        "logits": whole[0, ::EVERY].numpy(),
         "logits_every": np.array(EVERY),
         "padded_ids": padded.numpy(),
         "padded_n_pad": n_pad,
-        "padded_last_logits": model(padded, attention_mask=mask, position_ids=positions).logits[:, -1].numpy(),
+        "padded_last_logits": last.numpy(),
     }
 
 
@@ -128,10 +130,10 @@ def beams(model: Model, prompts: list[Ids]) -> list[dict[str, Any]]:
     return cases
 
 
-@torch.no_grad()
 def log_probabilities(model: Model, ids: Ids) -> list[float]:
     """Of every token but the first."""
-    log_probs = model(torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
+    with torch.no_grad():
+        log_probs = model(torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
     return log_probs[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].tolist()
 
 

@@ -125,12 +125,20 @@ def read_text(path: Path) -> str:
 
 
 def make_tokenizer(kind: str, text: str, n_vocab: int) -> Tokenizer:
-    """A new tokenizer for the text, learned from its training part alone, or that of a model."""
+    """A new tokenizer for the text, learned from its training part alone, or that of a model.
+
+    But characters are taken from all of the text: a rare one in the validation part would have no id.
+    """
     from picogpt import tokenizers
     from picogpt.training.data import split_text
 
+    train_text, _ = split_text(text)
     if kind == "bpe":
-        return tokenizers.train_bpe([split_text(text)[0]], n_vocab, ["<|endoftext|>"])
+        return tokenizers.train_bpe([train_text], n_vocab, ["<|endoftext|>"])
+    if kind == "char":
+        return tokenizers.CharTokenizer.from_text(text)
+    if kind == "word":
+        return tokenizers.WordTokenizer.from_text(train_text, ["<|endoftext|>", "<|unk|>"])
     from picogpt.pretrained import find_model
 
     return tokenizers.load_tokenizer(find_model(kind))
@@ -211,11 +219,15 @@ def interrupts() -> Iterator[Any]:
 
 
 def finish(run: Run) -> None:
-    """The loss curve, and a sample of what the model writes, on stdout."""
+    """The loss curves, and a sample of what the model writes, on stdout."""
     from picogpt.generation import generate_stream
     from picogpt.sampling import temperature, top_k
     from picogpt.tokenizers import stream_text
+    from picogpt.training.plot import draw_losses
+    from picogpt.training.run import loss_curves
 
+    if not draw_losses(run.out / "loss.png", loss_curves(run.log)):
+        print("for a picture of the losses: pip install matplotlib", file=sys.stderr)
     prompt = run.ids("validation")[: run.hparams["n_ctx"] // 4].tolist()
     sample = generate_stream(
         prompt,

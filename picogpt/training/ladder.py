@@ -28,7 +28,7 @@ from picogpt.checkpoints import HParams
 from picogpt.model import Array, Params, attention, causal_mask, linear, softmax
 from picogpt.training import backprop
 from picogpt.training.backprop import Ids, cross_entropy
-from picogpt.training.trainer import init_params
+from picogpt.training.trainer import Settings, State, init_params, training_steps
 
 
 def count_bigrams(ids: Ids, n_vocab: int, smoothing: float = 0.0) -> Array:  # [n_ids] -> [n_vocab, n_vocab]
@@ -266,3 +266,15 @@ def rungs(n_vocab: int, n_ctx: int = 64, n_embd: int = 64) -> dict[str, Rung]:
         "+ self-attention": SelfAttention(n_vocab, n_ctx, n_embd),
         "GPT-2": GPT2(hparams),
     }
+
+
+def train(rung: Rung, ids: Ids, settings: Settings) -> tuple[Params, list[float]]:
+    """A new model of this rung after training on `ids`, and its loss in nats at every step."""
+
+    def loss_and_grads(params: Params, inputs: Ids, targets: Ids, _: np.random.Generator) -> tuple[float, Params]:
+        return rung.loss_and_grads(params, inputs, targets)
+
+    state = State.start(rung.init(np.random.default_rng(settings.seed)), settings)
+    steps = training_steps(state, ids, rung.n_ctx, loss_and_grads, settings)
+    losses = [step.loss for step in steps]
+    return state.params, losses

@@ -145,3 +145,13 @@ def read_log(path: Path, n_steps: int) -> list[tuple[float | str, ...]]:
         return []
     with path.open(newline="") as file:
         return [tuple(row) for row in list(csv.reader(file))[1 : 1 + n_steps]]
+
+
+def loss_curves(rows: Iterable[tuple[float | str, ...]]) -> dict[str, list[tuple[float, float]]]:
+    """Steps and losses from the log: of the batches, in means of a hundred, and of the validation part."""
+    rows = list(rows)
+    batches = [(float(row[0]), float(row[1])) for row in rows]
+    hundreds = [batches[i : i + 100] for i in range(0, len(batches), 100)]
+    means = [(part[-1][0], sum(loss for _, loss in part) / len(part)) for part in hundreds]
+    validation = [(float(row[0]), float(row[2])) for row in rows if row[2] != ""]
+    return {"training": means, "validation": validation}

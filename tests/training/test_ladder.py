@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,8 @@ from picogpt.tokenizers import CharTokenizer
 from picogpt.training import ladder
 from picogpt.training.backprop import cross_entropy
 from picogpt.training.data import split_text, validation_loss
-from picogpt.training.ladder import Bigram, Embedding, Rung, generate, rungs, self_attention
-from picogpt.training.trainer import Settings, State, training_steps
+from picogpt.training.ladder import Bigram, Embedding, generate, rungs, self_attention, train
+from picogpt.training.trainer import Settings
 from tests.texts import read_text
 
 Array = npt.NDArray[Any]
@@ -30,12 +32,6 @@ AVERAGES = [
     ladder.average_by_softmax,
     ladder.average_by_attention,
 ]
-
-
-def train(rung: Rung, ids: Array, settings: Settings) -> tuple[State, list[float]]:
-    state = State.start(rung.init(np.random.default_rng(0)), settings)
-    steps = training_steps(state, ids, rung.n_ctx, lambda p, x, y, rng: rung.loss_and_grads(p, x, y), settings)
-    return state, [step.loss for step in steps]
 
 
 def in_float64(tree: Any) -> Any:
@@ -92,14 +88,13 @@ def test_every_rung_writes_on_beyond_its_context(name: str) -> None:
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-def test_four_ways_to_average_the_past_agree(average: object) -> None:
+def test_four_ways_to_average_the_past_agree(average: Callable[[Array], Array]) -> None:
     x = np.random.default_rng(0).standard_normal((13, 5))
     expected = [x[: i + 1].mean(axis=0) for i in range(13)]
-    assert callable(average)
     np.testing.assert_allclose(average(x), expected, atol=1e-6)
 
 
-def linear_layers(rng: np.random.Generator) -> dict[str, dict[str, Array]]:
+def linear_layers(rng: np.random.Generator) -> dict[str, Any]:
     return {name: {"w": rng.standard_normal((5, 3)), "b": rng.standard_normal(3)} for name in ("query", "key", "value")}
 
 
@@ -159,8 +154,8 @@ def test_counted_bigrams_are_the_floor_that_training_comes_to() -> None:
     floor = validation_loss(lambda ids: np.log(np.maximum(counted, 1e-30))[ids], text, N_CTX)
     rung = Bigram(N_VOCAB, N_CTX)
     settings = Settings(steps=400, batch_size=32, lr=0.05, warmup=0, weight_decay=0, parts=1)
-    state, _ = train(rung, text, settings)
-    trained = validation_loss(lambda ids: rung.forward(state.params, ids), text, N_CTX)
+    params, _ = train(rung, text, settings)
+    trained = validation_loss(partial(rung.forward, params), text, N_CTX)
     assert floor < trained < 1.01 * floor
 
 
@@ -172,7 +167,7 @@ def test_the_notes_figures_of_the_bigram_on_tiny_shakespeare() -> None:
     ids = np.array(encoder.encode(text))
 
     def loss(rung: Bigram, params: dict[str, Array]) -> float:
-        return validation_loss(lambda ids: rung.forward(params, ids), ids[:50_001], 1000)
+        return validation_loss(partial(rung.forward, params), ids[:50_001], 1000)
 
     small, unit = Bigram(65, 8), Bigram(65, 8, deviation=1.0)
     assert loss(small, small.init(np.random.default_rng(0))) == pytest.approx(math.log(65), abs=0.01)
