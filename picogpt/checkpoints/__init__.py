@@ -5,6 +5,8 @@ A layout is a set of files in one directory, recognised by its config: OpenAI's,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -43,6 +45,15 @@ LAYOUTS: dict[Layout, tuple[str, ModuleType]] = {  # name -> the file that tells
 }
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Files that the system does not let us read are bad input."""
+    try:
+        yield
+    except OSError as error:
+        raise PicoGPTError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
 def layout(directory: Path) -> Layout:
     """Which layout the directory has. Raises `PicoGPTError` when it has neither."""
     for name, (config, _) in LAYOUTS.items():
@@ -71,7 +82,8 @@ def is_complete(directory: Path) -> bool:
 def read_hparams(directory: Path) -> HParams:
     """`n_vocab n_ctx n_embd n_head n_layer`, without touching the weights."""
     config, reader = LAYOUTS[layout(directory)]
-    return reader.read_hparams(directory / config)
+    with readable():
+        return reader.read_hparams(directory / config)
 
 
 def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
@@ -80,6 +92,7 @@ def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
     Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them all when parameters
     are missing, unexpected or mis-shaped.
     """
-    config, reader = LAYOUTS[layout(directory)]
-    hparams = reader.read_hparams(directory / config)
-    return hparams, reader.read_params(directory, hparams)
+    hparams = read_hparams(directory)
+    _, reader = LAYOUTS[layout(directory)]
+    with readable():
+        return hparams, reader.read_params(directory, hparams)

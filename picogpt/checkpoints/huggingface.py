@@ -12,6 +12,7 @@ import numpy as np
 
 from picogpt.checkpoints.files import read_json, replacing
 from picogpt.checkpoints.names import (
+    HPARAMS,
     HParams,
     Params,
     check_hparams,
@@ -57,8 +58,8 @@ def read_hparams(path: Path) -> HParams:
     ]
     if wrong:
         raise PicoGPTError(f"{path} describes a model that is not GPT-2's: {', '.join(wrong)}")
-    ours = {theirs: ours for ours, theirs in CONFIG_NAMES.items()}
-    return check_hparams({ours.get(key, key): value for key, value in config.items()}, str(path))
+    theirs = {name: CONFIG_NAMES.get(name, name) for name in HPARAMS}
+    return check_hparams({name: config[key] for name, key in theirs.items() if key in config}, str(path))
 
 
 def weight_files(directory: Path) -> list[Path]:

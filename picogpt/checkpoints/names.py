@@ -27,7 +27,7 @@ def check_hparams(hparams: Mapping[str, object], source: str) -> HParams:
     """The five numbers that make a GPT-2, checked; `source` is the file they stand in, for the message."""
     missing = [name for name in HPARAMS if name not in hparams]
     if missing:
-        raise PicoGPTError(f"{source} does not say {', '.join(missing)}; a GPT-2 needs {', '.join(HPARAMS)}")
+        raise PicoGPTError(f"{source} does not say the model's {', '.join(missing)}")
     checked: HParams = {}
     for name in HPARAMS:
         value = hparams[name]

@@ -74,8 +74,10 @@ def narrow(array: Array, dtype: str) -> npt.NDArray[Any]:
     if array.dtype == np.int8:
         return np.ascontiguousarray(array)
     if dtype == "bfloat16":
-        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+        array = np.ascontiguousarray(array, np.float32)
+        bits = array.view(np.uint32)
+        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+        return np.where(np.isnan(array), 0x7FC0, rounded).astype("<u2")  # a NaN could round to a number
     return np.ascontiguousarray(array, "<f4" if dtype == "float32" else "<f2")
 
 

@@ -42,12 +42,13 @@ def download(
     """
     reporter, wire = reporter or Silence(), wire or Wire()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         lock = directory / f".{collection.name}.lock"
         with locked(lock, lambda: reporter.note(f"another download of {collection.name} is running; waiting for it")):
             return fetch_missing(collection, directory, reporter, wire)
     except OSError as error:
-        raise PicoGPTError(f"cannot write to {error.filename or directory}: {error.strerror}") from error
+        raise PicoGPTError(
+            f"cannot write to {error.filename or directory}: {error.strerror}; choose another place"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             directory.rmdir()  # if nothing has come, nothing is left

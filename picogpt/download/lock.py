@@ -46,6 +46,7 @@ def acquire(path: Path, on_wait: Callable[[], None], poll: float) -> int:
     """The descriptor of the locked file. Another look makes sure that its last holder has not just deleted it."""
     waited = False
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)  # it may have gone together with its last holder
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
         if try_lock(descriptor):
             with contextlib.suppress(FileNotFoundError):

@@ -7,12 +7,13 @@ sections 13.1.5 and 14). Only when the length, the hash and the content are righ
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from requests import Response, Session
 
-from picogpt.download.catalogue import Facts, File
+from picogpt.download.catalogue import File
 from picogpt.download.contents import check_content
 from picogpt.download.http import BrokenTransferError, Wire, content_range, get, read
 from picogpt.download.part import Digest, Part, Remote, check_space
@@ -37,76 +38,95 @@ def fetch(file: File, directory: Path, session: Session, wire: Wire, reporter: R
     failures: list[PicoGPTError] = []
     for url in file.urls:
         try:
-            return fetch_from(url, file, directory, session, wire, reporter)
+            return Transfer(url, file, Part(directory / file.name), session, wire, reporter).run()
         except PicoGPTError as error:
             failures.append(error)
     network = any(isinstance(failure, NetworkError) for failure in failures)
     raise (NetworkError if network else PicoGPTError)("; ".join(str(failure) for failure in failures))
 
 
-def fetch_from(url: str, file: File, directory: Path, session: Session, wire: Wire, reporter: Reporter) -> None:
-    """`fetch` from one address: try until the file is whole, or until tries bring nothing new."""
-    part = Part(directory / file.name)
-    furthest, failures = part.size(), 0
-    while True:
-        try:
-            receive(url, file, part, session, wire, reporter)
-            return part.finish()
-        except BrokenTransferError as error:
-            failures = 1 if part.size() > furthest else failures + 1
-            furthest = max(furthest, part.size())
-            if failures == wire.tries:
-                raise NetworkError(f"{url}: {error}; run the same command again later") from error
-            reporter.note(f"{file.name}: {error}; trying again")
-            time.sleep(wire.backoff * 2 ** (failures - 1))
+@dataclass
+class Transfer:
+    """A file on its way from one address into its part, and under its name."""
 
+    url: str
+    file: File
+    part: Part
+    session: Session
+    wire: Wire
+    reporter: Reporter
 
-def receive(url: str, file: File, part: Part, session: Session, wire: Wire, reporter: Reporter) -> None:
-    """One try: ask for what the part lacks, add it, and check the whole; returns when all is right."""
-    remote = part.remote()
-    done = part.size() if remote.validator else 0
-    headers = {"Range": f"bytes={done}-", "If-Range": str(remote.validator)} if done else {}
-    with get(url, session, headers, wire) as response:
-        if response.status_code == 200:  # from the beginning, because it must be or the server wants it so
-            done, remote = 0, Remote.described(response)
-            check_offer(url, remote, file.facts)
-            check_space(part.path.parent, remote.size or 0)
-            part.start(remote)
-        elif response.status_code not in (206, 416):
-            raise NetworkError(f"{url}: the server answers {response.status_code} {response.reason}")
-        elif not continues(response, remote, done):
-            part.discard()
-            raise BrokenTransferError("the file has changed on the server")
-        size = file.facts.size or remote.size
-        digest = Digest(file.facts.sha256 or remote.sha256, remote.md5)
-        reporter.progress(file.name, done, size)
-        with part.path.open("ab") as out:
-            digest.update_from(part.path, wire.chunk_size)
-            for chunk in read(response, wire.chunk_size) if response.status_code != 416 else ():
+    def run(self) -> None:
+        """Try until the file is whole, or until tries bring nothing new."""
+        furthest, failures = self.part.size(), 0
+        while True:
+            try:
+                self.receive()
+                return self.part.finish()
+            except BrokenTransferError as error:
+                failures = 1 if self.part.size() > furthest else failures + 1
+                furthest = max(furthest, self.part.size())
+                if failures == self.wire.tries:
+                    raise NetworkError(f"{self.url}: {error}; run the same command again later") from error
+                self.reporter.note(f"{self.file.name}: {error}; trying again")
+                time.sleep(self.wire.backoff * 2 ** (failures - 1))
+
+    def receive(self) -> None:
+        """One try: ask for what the part lacks, add it, and check the whole. When this returns, the part is right."""
+        remote = self.part.remote()
+        done = self.part.size() if remote.validator else 0
+        headers = {"Range": f"bytes={done}-", "If-Range": str(remote.validator)} if done else {}
+        with get(self.url, self.session, headers, self.wire) as response:
+            if response.status_code == 200:  # from the beginning, because it must be or the server wants it so
+                remote, done = self.start(response), 0
+            elif response.status_code not in (206, 416):
+                raise NetworkError(f"{self.url}: the server answers {response.status_code} {response.reason}")
+            elif not continues(response, remote, done):
+                self.part.discard()
+                raise BrokenTransferError("the file has changed on the server")
+            size = self.file.facts.size or remote.size
+            digest = Digest(self.file.facts.sha256 or remote.sha256, remote.md5)
+            self.append(response, size, digest)
+        self.verify(size, digest)
+
+    def start(self, response: Response) -> Remote:
+        """Begin the part anew, if the server's file can be the one that is wanted."""
+        remote, facts = Remote.described(response), self.file.facts
+        if remote.size is not None and facts.size not in (None, remote.size):
+            raise BrokenTransferError(f"the server has {remote.size:,} bytes, and the file should have {facts.size:,}")
+        if not any((remote.size, facts.size, remote.sha256, facts.sha256, remote.md5)):
+            raise NetworkError(f"{self.url}: the server does not say how long the file is, so half could pass for all")
+        check_space(self.part.path.parent, remote.size or 0)
+        self.part.start(remote)
+        return remote
+
+    def append(self, response: Response, size: int | None, digest: Digest) -> None:
+        """Add the answer's bytes to the part, and all of the part's to the digest."""
+        with self.part.path.open("ab") as out:
+            digest.update_from(self.part.path, self.wire.chunk_size)
+            self.reporter.progress(self.file.name, out.tell(), size)
+            if response.status_code == 416:
+                return  # nothing was left to ask for
+            for chunk in read(response, self.wire.chunk_size):
                 out.write(chunk)
                 digest.update(chunk)
-                done += len(chunk)
-                reporter.progress(file.name, done, size)
-                if size is not None and done > size:
+                self.reporter.progress(self.file.name, out.tell(), size)
+                if size is not None and out.tell() > size:
                     break
-    if size is not None and done < size:
-        raise BrokenTransferError(f"it ended after {done:,} of {size:,} bytes")
-    try:
-        if size is not None and done > size:
-            raise PicoGPTError(f"it goes on beyond its {size:,} bytes")
-        digest.check()
-        check_content(part.path, file.name, part.path.parent)
-    except PicoGPTError as error:
-        part.discard()
-        raise BrokenTransferError(str(error)) from error
 
-
-def check_offer(url: str, remote: Remote, facts: Facts) -> None:
-    """Raise when the file that the server is about to send cannot be the one that is wanted."""
-    if remote.size is not None and facts.size not in (None, remote.size):
-        raise BrokenTransferError(f"the server has {remote.size:,} bytes, and the file should have {facts.size:,}")
-    if not any((remote.size, facts.size, remote.sha256, facts.sha256, remote.md5)):
-        raise NetworkError(f"{url}: the server does not say how long the file is, so half of it could pass for all")
+    def verify(self, size: int | None, digest: Digest) -> None:
+        """Check the part. One that is too short is kept, to be gone on with; one that is wrong is discarded."""
+        done = self.part.size()
+        if size is not None and done < size:
+            raise BrokenTransferError(f"it ended after {done:,} of {size:,} bytes")
+        try:
+            if size is not None and done > size:
+                raise PicoGPTError(f"it goes on beyond its {size:,} bytes")
+            digest.check()
+            check_content(self.part.path, self.file.name, self.part.path.parent)
+        except PicoGPTError as error:
+            self.part.discard()
+            raise BrokenTransferError(str(error)) from error
 
 
 def continues(response: Response, remote: Remote, done: int) -> bool:

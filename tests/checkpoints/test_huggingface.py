@@ -171,6 +171,12 @@ def test_what_would_give_wrong_numbers_is_refused(tmp_path: Path, key: str, valu
         read_hparams(tmp_path)
 
 
+def test_the_table_of_positions_is_n_positions_long(tmp_path: Path) -> None:
+    """`n_ctx`, which old configs have too, says something else where the two differ."""
+    (tmp_path / "config.json").write_text(json.dumps({"n_ctx": 5} | CONFIG | {"n_ctx": 7}))
+    assert read_hparams(tmp_path) == HPARAMS
+
+
 def test_the_usual_width_of_the_feed_forward_network_may_be_spelled_out(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"n_inner": 84}))
     assert read_hparams(tmp_path) == HPARAMS
@@ -241,9 +247,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, flat: Tensors) -
 @given(arrays(np.uint32, 31, elements=st.integers(0, 2**32 - 1)))
 @settings(deadline=None, derandomize=True)
 def test_bfloat16_rounds_to_even(bits: npt.NDArray[np.uint32]) -> None:
+    """And what is no number, whose bits would round to one, stays none."""
     array = bits.view(np.float32)
-    array = array[~np.isnan(array)]
-    np.testing.assert_array_equal(narrow(array, "bfloat16"), array.astype(ml_dtypes.bfloat16).view(np.uint16))
+    narrowed = narrow(array, "bfloat16").view(ml_dtypes.bfloat16)
+    is_number = ~np.isnan(array)
+    np.testing.assert_array_equal(narrowed[is_number], array[is_number].astype(ml_dtypes.bfloat16), strict=True)
+    assert np.isnan(narrowed[~is_number].astype(np.float32)).all()
 
 
 def test_bfloat16_widens_exactly() -> None:

@@ -81,5 +81,5 @@ def test_heads_share_the_width_evenly() -> None:
 
 
 def test_missing_hparams_are_all_named() -> None:
-    with pytest.raises(PicoGPTError, match="does not say n_vocab, n_ctx;"):
+    with pytest.raises(PicoGPTError, match=r"does not say the model's n_vocab, n_ctx$"):
         check_hparams({"n_embd": 6, "n_head": 2, "n_layer": 1}, "hparams.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def test_without_any_one_file_it_is_not_complete(model: Path, name: str) -> None
     (model / name).unlink()
     assert not is_complete(model)
     with pytest.raises(PicoGPTError, match=name):
+        read_checkpoint(model)
+
+
+def test_a_file_that_may_not_be_read(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the refusal is acted."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("picogpt.checkpoints.tf_bundle.map_file", refuse)
+    with pytest.raises(PicoGPTError, match=r"cannot read .*model\.ckpt\.data-00000-of-00001: Permission denied"):
         read_checkpoint(model)
 
 

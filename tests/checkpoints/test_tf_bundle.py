@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picogpt.checkpoints import tf_bundle
+from picogpt.checkpoints.protobuf import bytes_field, varint_field
+from picogpt.checkpoints.sorted_table import MAGIC, table_bytes
 from picogpt.checkpoints.tf_bundle import (
-    block_bytes,
-    bytes_field,
     damaged_tensors,
     data_paths,
-    handle_bytes,
     index_path,
-    masked_crc32c,
-    parse_message,
     read_bundle,
     read_index,
-    read_table,
-    read_varint,
-    sealed,
-    table_bytes,
-    varint,
-    varint_field,
     write_bundle,
 )
 from picogpt.errors import PicoGPTError
@@ -64,37 +53,6 @@ def test_round_trip(prefix: Path) -> None:
 def test_weights_are_read_only(prefix: Path) -> None:
     """They are the file; whoever wants to change them copies them first."""
     assert not any(array.flags.writeable for array in read_bundle(prefix).values())
-
-
-@given(st.integers(0, 2**64 - 1), st.binary(max_size=3))
-@settings(deadline=None, derandomize=True)
-def test_varints_round_trip(number: int, rest: bytes) -> None:
-    encoded = varint(number)
-    assert read_varint(encoded + rest, 0) == (number, len(encoded))
-
-
-@given(
-    st.dictionaries(
-        st.binary(min_size=1, max_size=6).filter(lambda key: key[0] < 255), st.binary(max_size=9), min_size=1
-    )
-)
-@settings(deadline=None, derandomize=True)
-def test_tables_round_trip(entries: dict[bytes, bytes]) -> None:
-    """Keys that share any beginning, in any number, come back whole."""
-    table = sorted(entries.items())
-    assert list(read_table(table_bytes(table))) == table
-
-
-def test_a_table_of_several_blocks_is_read_whole() -> None:
-    """Thousands of tensors fill more than one block, each with its own handle in the index."""
-    blocks = [sealed(block_bytes([(b"a", b"1"), (b"ab", b"2")])), sealed(block_bytes([(b"b", b"3")]))]
-    starts = [0, len(blocks[0])]
-    meta = sealed(block_bytes([]))
-    index = sealed(block_bytes([(b"b", handle_bytes(0, blocks[0])), (b"c", handle_bytes(starts[1], blocks[1]))]))
-    body = b"".join(blocks)
-    footer = handle_bytes(len(body), meta) + handle_bytes(len(body) + len(meta), index)
-    table = body + meta + index + footer.ljust(40, b"\0") + tf_bundle.MAGIC
-    assert list(read_table(table)) == [(b"a", b"1"), (b"ab", b"2"), (b"b", b"3")]
 
 
 def test_missing_files_are_named(prefix: Path) -> None:
@@ -135,16 +93,9 @@ def test_no_bytes_make_the_reader_fail_otherwise(
 ) -> None:
     """Whatever stands before the magic number: an error in one line, never a hang or another exception."""
     path = tmp_path_factory.mktemp("junk") / "model.ckpt.index"
-    path.write_bytes(junk + tail.ljust(40, b"\0") + tf_bundle.MAGIC)
+    path.write_bytes(junk + tail.ljust(40, b"\0") + MAGIC)
     with pytest.raises(PicoGPTError):
         read_index(path)
-
-
-@given(st.binary(max_size=40))
-@settings(deadline=None, derandomize=True)
-def test_no_protocol_buffer_makes_the_parser_fail_otherwise(data: bytes) -> None:
-    with contextlib.suppress(ValueError, IndexError, struct.error):  # what read_index turns into one line
-        parse_message(data)
 
 
 def test_data_cut_short(prefix: Path) -> None:
@@ -199,13 +150,6 @@ def test_big_endian_is_refused(prefix: Path) -> None:
     index_path(prefix).write_bytes(table_bytes([(b"", varint_field(1, 1) + varint_field(2, 1)), (b"a", entry())]))
     with pytest.raises(PicoGPTError, match="big-endian"):
         read_bundle(prefix)
-
-
-def test_a_compressed_block_is_refused_by_name() -> None:
-    block = block_bytes([(b"", b"")])
-    compressed = block + b"\1" + struct.pack("<I", masked_crc32c(block + b"\1"))
-    with pytest.raises(ValueError, match="snappy"):
-        list(tf_bundle.read_block(compressed, 0, len(block)))
 
 
 def test_a_flipped_bit_is_found_in_its_tensor(prefix: Path) -> None:
