@@ -10,30 +10,47 @@ import os
 import sys
 from importlib import import_module
 
+from picogpt import __version__
 from picogpt.errors import PicoGPTError
 
-# command -> the module that does it. A first argument that is not listed here is a prompt.
+# A command and what it does; the module has its name. A first argument that is not listed here is a prompt.
 COMMANDS = {
-    "compare": "picogpt.cli.compare",
-    "convert": "picogpt.cli.convert",
-    "download": "picogpt.cli.download",
-    "generate": "picogpt.cli.generate",
-    "info": "picogpt.cli.info",
-    "ladder": "picogpt.cli.ladder",
-    "score": "picogpt.cli.score",
-    "tokenize": "picogpt.cli.tokenize",
-    "train": "picogpt.cli.train",
-    "train-tokenizer": "picogpt.cli.train_tokenizer",
-    "verify": "picogpt.cli.verify",
+    "generate": "write on from a prompt",
+    "score": "surprisal of tokens or words, perplexity of texts",
+    "compare": "two sentences' surprisals side by side",
+    "tokenize": "show the tokens of a text",
+    "train-tokenizer": "learn a vocabulary from text",
+    "train": "train a GPT-2 on text, or fine-tune one",
+    "ladder": "train a model of each kind, from a table of pairs to GPT-2",
+    "download": "get GPT-2, whole and verified",
+    "verify": "check a model's files against their checksums",
+    "convert": "write a model in the other layout, or in fewer bits",
+    "info": "say what a model is",
 }
+USAGE = """\
+usage: picogpt [PROMPT] [OPTION ...]
+       picogpt COMMAND [OPTION ...]
+
+Write on from PROMPT, from standard input, or from what you type; or run a
+command, whose options `picogpt COMMAND --help` lists. Those of writing are in
+`picogpt generate --help`.
+
+commands:
+{commands}"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 a failure outside, 2 bad input, 130 Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
-    name, rest = ("generate", argv) if not argv or argv[0] not in COMMANDS else (argv[0], argv[1:])
+    if argv in (["-h"], ["--help"]):
+        print(USAGE.format(commands="\n".join(f"  {name:<17}{does}" for name, does in COMMANDS.items())))
+        return 0
+    if argv == ["--version"]:
+        print(f"picogpt {__version__}")
+        return 0
+    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("generate", argv)
     try:
-        status: int = import_module(COMMANDS[name]).main(rest)
+        status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
         sys.stdout.flush()
         return status
     except PicoGPTError as error:

@@ -29,9 +29,7 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed")
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="picogpt generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="picogpt generate", description=DESCRIPTION)
     add = parser.add_argument
     add("prompt", nargs="?", metavar="PROMPT")
     add_model_options(parser)

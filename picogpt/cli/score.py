@@ -29,7 +29,7 @@ CHUNK = 256  # texts that are sorted by length and read side by side
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="picogpt score", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="picogpt score", description=DESCRIPTION)
     add_input_options(parser)
     add_model_options(parser)
     add_special_option(parser)
