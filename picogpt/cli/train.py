@@ -72,6 +72,9 @@ def flag(name: str) -> str:
 
 def main(argv: list[str]) -> int:
     options = vars(parser().parse_args(argv))
+    for name in (*MODEL, "threads", "eval_every", "save_every"):
+        if options.get(name, 1) < 1:
+            raise PicoGPTError(f"{flag(name)} must be at least 1, not {options[name]}")
     n_threads = options.pop("threads", os.cpu_count() or 1)
     eval_every, save_every = options.pop("eval_every", EVAL_EVERY), options.pop("save_every", SAVE_EVERY)
     try:

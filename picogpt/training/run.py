@@ -94,9 +94,12 @@ class Run:
         return nest(self.state.averaged) if self.state.averaged else self.state.params
 
     def save(self) -> None:
-        """The state to go on from, the model to use, and the losses so far."""
-        write_state(self.out / "training" / "state.npz", self.state)
+        """The losses so far, the state to go on from, and the model to use.
+
+        In this order: losses that the state knows nothing of are left out when the run goes on.
+        """
         write_log(self.out / "loss.csv", self.log)
+        write_state(self.out / "training" / "state.npz", self.state)
         write_huggingface(self.out, self.hparams, self.params, eot_token=self.tokenizer.eot_token)
 
 
@@ -119,12 +122,12 @@ def read_state(path: Path) -> State:
     """What `write_state` wrote. Raises `PicoGPTError` when the file is missing or damaged."""
     trees: dict[str, Flat] = {"params": {}, "mean": {}, "square": {}, "averaged": {}}
     try:
-        with np.load(path) as file:
-            step = int(file["step"])
-            for key in file.files:
+        with path.open("rb") as file, np.load(file) as arrays:
+            step = int(arrays["step"])
+            for key in arrays.files:
                 tree, _, name = key.partition("/")
                 if name:
-                    trees[tree][name] = file[key]
+                    trees[tree][name] = arrays[key]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise PicoGPTError(f"{path} cannot be read: {error}") from error
     return State(step, nest(trees["params"]), trees["mean"], trees["square"], trees["averaged"])

@@ -1,0 +1,192 @@
+"""`picogpt train` and `picogpt ladder`."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import picogpt.training.trainer
+from picogpt.checkpoints import read_checkpoint
+from picogpt.cli import main
+from picogpt.pretrained import load
+from picogpt.training.run import Run
+
+TEXT = "".join(f"{i} times {i} is {i * i}.\n" for i in range(200))
+SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--n-ctx", "16", "--batch-size", "2", "--n-vocab", "270"]
+
+
+@pytest.fixture
+def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text(TEXT)
+    return Path("text")
+
+
+def train(*arguments: str | Path, steps: int = 6) -> int:
+    return main(["train", *map(str, arguments), *SMALL, "--steps", str(steps), "--eval-every", "3"])
+
+
+def test_it_leaves_a_model_its_losses_and_a_sample(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(text, "--out", "model") == 0
+    out, err = capsys.readouterr()
+    assert out.strip()
+    assert "validation" not in out
+    assert "bits a character" in err
+    with Path("model/loss.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == list("012345")
+    assert [i for i, row in enumerate(rows) if row["validation_loss"]] == [2, 5]
+    assert Path("model/loss.png").read_bytes().startswith(b"\x89PNG")
+    encoder, hparams, _ = load("model")
+    assert hparams == {"n_vocab": 270, "n_ctx": 16, "n_embd": 8, "n_head": 2, "n_layer": 1}
+    assert encoder.decode(encoder.encode("7 times")) == "7 times"
+
+
+@pytest.mark.parametrize(
+    ("kind", "pieces"), [("char", ["7", " ", "t"]), ("word", ["7", "times", "8"]), ("shakespeare", ["7", " t", "im"])]
+)
+def test_the_other_tokenizers(text: Path, kind: str, pieces: list[str]) -> None:
+    """Characters are taken from all of the text, words from its training part, with an id for the unknown ones."""
+    assert train(text, "--tokenizer", kind, steps=1) == 0
+    encoder, hparams, _ = load("runs/text")
+    assert encoder.n_vocab == hparams["n_vocab"]
+    assert [encoder.decode([i]) for i in encoder.encode("7 times 8")[:3]] == pieces
+
+
+def test_several_texts_are_one(text: Path) -> None:
+    Path("more").write_text("and so on" * 50)
+    assert train(text, "more", "--out", "model", "--tokenizer", "char", steps=1) == 0
+    assert "d" in load("model").encoder.decode(range(20))
+
+
+def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C while a step is made."""
+    original: Callable[..., Any] = picogpt.training.trainer.batch_loss_and_grads
+
+    def pressed(*arguments: Any) -> Any:
+        if arguments[5] == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)
+
+    monkeypatch.setattr(picogpt.training.trainer, "batch_loss_and_grads", pressed)
+
+
+def test_ctrl_c_saves_the_step_and_resume_goes_on(
+    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the middle of a step: it is finished first, or its weights would be half old and half new."""
+    assert train(text, "--out", "whole") == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert train(text, "--out", "stopped") == 130
+    assert "picogpt train --resume stopped" in capsys.readouterr().err
+    assert Run.resume(Path("stopped")).state.step == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert main(["train", "--resume", "stopped", "--eval-every", "3"]) == 0
+    for name in ("model.safetensors", "training/state.npz"):
+        assert Path("stopped", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def test_a_resumed_run_keeps_its_settings(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Silently going on with the old learning rate would be worse than an error."""
+    assert train(text, "--out", "model", steps=1) == 0
+    assert main(["train", str(text), "--resume", "model", "--lr", "0.1"]) == 2
+    assert "leave out text, --lr" in capsys.readouterr().err
+
+
+def test_fine_tuning_starts_from_the_models_weights_and_size(text: Path) -> None:
+    out = ["--init", "shakespeare", "--out", "model", "--batch-size", "1", "--steps", "1", "--lr", "1e-9"]
+    assert main(["train", str(text), *out]) == 0
+    assert read_checkpoint(Path("model"))[0] == load("shakespeare").hparams
+    np.testing.assert_allclose(load("model").params["wte"], load("shakespeare").params["wte"], atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_names_the_step_and_the_last_checkpoint(
+    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original: Callable[..., Any] = picogpt.training.trainer.batch_loss_and_grads
+
+    def diverging(*arguments: Any) -> Any:
+        loss, grads = original(*arguments)
+        return (float("nan") if arguments[5] == 3 else loss), grads
+
+    monkeypatch.setattr(picogpt.training.trainer, "batch_loss_and_grads", diverging)
+    assert train(text, "--out", "model", "--save-every", "2") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("picogpt: step 3: the loss is nan")
+    assert message.endswith("The checkpoint of step 2 in model is whole")
+    assert Run.resume(Path("model")).state.step == 2
+
+
+def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was saved before stays; what was being written disappears."""
+    saves: Iterator[int] = iter(range(100))
+    original = np.savez
+
+    def savez(file: Any, **arrays: Any) -> None:
+        original(file, **arrays)
+        if next(saves) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", savez)
+    assert train(text, "--out", "model", "--save-every", "2") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "No space left on device. The checkpoint of step 2 in model is whole" in message
+    assert Run.resume(Path("model")).state.step == 2
+    assert not list(Path("model").rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which text?"),
+        (["nowhere.txt"], "nowhere.txt: No such file"),
+        (["text", "--n-embd", "9"], "--n-embd 9 cannot be divided by --n-head 2"),
+        (["text", "--n-ctx", "5000"], "smaller --n-ctx"),
+        (["text", "--n-vocab", "100"], "n_vocab"),
+        (["text", "--tokenizer", "letters"], "letters"),
+        (["text", "--dropout", "1"], "dropout"),
+        (["text", "--steps", "0"], "steps must be at least 1"),
+        (["text", "--n-layer", "0"], "--n-layer"),
+        (["text", "--save-every", "0"], "--save-every"),
+        (["text", "--threads", "0"], "--threads"),
+        (["text", "--out", "text"], "is not empty"),
+        (["text", "--init", "shakespeare"], "leave out --n-vocab"),
+        (["latin1"], "latin1 is not UTF-8"),
+        (["--resume", "text"], "leave out"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    text: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("latin1").write_bytes("naïve".encode("latin-1"))
+    assert main(["train", *SMALL, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_the_ladder_prints_a_line_for_every_rung(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ladder", "--data", str(text), "--steps", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = ["counted pairs", "bigram", "embedding", "+ positions", "+ averaged past", "+ self-attention", "GPT-2"]
+    assert [line[:17].strip() for line in lines[1:]] == names
+    assert Path("ladder.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_ladder_needs_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ladder", "--data", str(tmp_path / "nowhere")]) == 2
+    assert "--data FILE" in capsys.readouterr().err
+    (tmp_path / "short").write_text("too short")
+    assert main(["ladder", "--data", str(tmp_path / "short")]) == 2
+    assert "the ladder needs more" in capsys.readouterr().err
