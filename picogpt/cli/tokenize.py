@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picogpt.cli.options import Parser, add_models_dir_option
-from picogpt.cli.text import decode_utf8
+from picogpt.cli.text import check_argument, encode, read_stdin, write_exactly
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -44,9 +43,8 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     text = read_input(args)
     tokenizer = find_tokenizer(args.model, args.models_dir)
-    ids = encode(tokenizer, text)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
+    ids = encode(tokenizer, text, special="token")
+    write_exactly()
     counts = {"n_tokens": len(ids), "n_characters": len(text), "n_bytes": len(text.encode())}
     if args.ids:
         print(*ids)
@@ -67,13 +65,12 @@ def read_input(args: argparse.Namespace) -> str:
     if args.text is not None and args.file is not None:
         raise PicoGPTError("give a TEXT or a --file, not both")
     if args.text is not None:
-        # what is not UTF-8 on the command line reaches us as lone surrogates
-        return decode_utf8(args.text.encode(errors="surrogateescape"), "the text")
+        return check_argument(args.text, "the text")
     if args.file is not None:
         return read_text(args.file)
     if sys.stdin is None or sys.stdin.isatty():
         raise PicoGPTError("there is no text: give it in quotes, or a --file, or pipe it in")
-    return decode_utf8(sys.stdin.buffer.read(), "standard input")
+    return read_stdin()
 
 
 def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
@@ -84,14 +81,6 @@ def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
     if model in pretrained.ALIASES or model in pretrained.ALIASES.values():
         return ByteLevelBPE.gpt2()
     return load_tokenizer(pretrained.find_model(model, models_dir))
-
-
-def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    from picogpt.tokenizers import ByteLevelBPE
-
-    if isinstance(tokenizer, ByteLevelBPE):
-        return tokenizer.encode(text, allowed_special="all")
-    return tokenizer.encode(text)
 
 
 def in_colour() -> bool:

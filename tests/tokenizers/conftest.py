@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import tokenizers
 
 from picogpt.tokenizers import ByteLevelBPE
 from tests.texts import read_text
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # Hugging Face's threads would wait for each other on a busy machine
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
