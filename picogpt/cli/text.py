@@ -41,7 +41,7 @@ def add_special_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--special",
         choices=("token", "text"),
-        help="whether <|endoftext|> in the text is the token or eleven ordinary characters (default: an error)",
+        help="whether <|endoftext|> in the text is the token or plain text (default: an error)",
     )
 
 
