@@ -179,12 +179,12 @@ def decoding(machine: Machine) -> Iterator[Row]:
         Goal("picogpt", "llama.cpp f32", 1.0),
         Goal("picogpt int8", "picogpt", 1 / 0.7),
     ]
-    for n_past, n, goals in ((16, 64, first_goals), (900, 32, [Goal("picogpt", "floor", 1.25)])):
+    for n_past, n, goals, repeats in ((16, 64, first_goals, 5), (900, 32, [Goal("picogpt", "floor", 1.25)], 3)):
         prompt = machine.prompt(n_past)
         engines = [*machine.engines, machine.int8, *machine.ctranslate2]
         contenders: dict[str, Contender] = {"floor": machine.floor(n_past + n // 2)}
         contenders |= {engine.name: partial(decode, engine, prompt, n) for engine in engines}
-        yield Row(f"Decode one token at a time, {n} tokens after {n_past}", "ms / token", contenders, goals)
+        yield Row(f"Decode one token at a time, {n} tokens after {n_past}", "ms / token", contenders, goals, repeats)
 
 
 def reading(machine: Machine) -> Iterator[Row]:
@@ -200,7 +200,7 @@ def reading(machine: Machine) -> Iterator[Row]:
 
 
 def many_rows(machine: Machine) -> Iterator[Row]:
-    n_prompt, n = 16, 32
+    n_prompt, n = 16, 64
 
     def rate(engine: Any, n_rows: int) -> float:
         prompts = [machine.prompt(n_prompt) for _ in range(n_rows)]
@@ -226,7 +226,7 @@ def scoring(machine: Machine) -> Iterator[Row]:
 
     contenders = {engine.name: partial(rate, engine) for engine in machine.engines if hasattr(engine, "score")}
     goals = [Goal("picogpt", "transformers", 0.8)]
-    yield Row(f"Score {n_texts} texts of {len(texts[0])} tokens", "tokens / s", contenders, goals, repeats=3)
+    yield Row(f"Score {n_texts} texts of {len(texts[0])} tokens", "tokens / s", contenders, goals, repeats=2)
 
 
 def lookup(machine: Machine) -> Iterator[Row]:
@@ -245,20 +245,42 @@ def lookup(machine: Machine) -> Iterator[Row]:
 
 
 class Process(NamedTuple):
+    output: str
     seconds: float
     peak: float  # MiB resident
 
 
+# Started by this process a command would begin with our memory as its peak; a small process in between has little.
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+output = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True, check=True).stdout
+seconds = time.perf_counter() - start
+print(json.dumps([output, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
+"""
+
+
 def run(*command: str, threads: int) -> Process:
     """Run a command to its end."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **thread_variables(threads)}
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
-    return Process(time.perf_counter() - start, usage.ru_maxrss / 1024)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}", **thread_variables(threads)}
+    launched = [sys.executable, "-c", LAUNCHER, *command]
+    result = subprocess.run(launched, stdout=subprocess.PIPE, env=environment, check=True)
+    return Process(*json.loads(result.stdout))
+
+
+def int8_memory(machine: Machine) -> Iterator[Row]:
+    """In a process of its own, whose memory is the model's. The weights are random bytes: only their number matters."""
+    hparams = {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 1600, "n_head": 25, "n_layer": 48}
+    if machine.quick:
+        hparams |= {"n_embd": 50, "n_layer": 1}
+    program = f"import engines; engines.print_int8_decoding({hparams})"
+
+    def start() -> Process:
+        return run(sys.executable, "-c", program, threads=machine.n_threads)
+
+    shape = f"{hparams['n_layer']} layers of width {hparams['n_embd']} (GPT-2 XL's) in int8"
+    yield Row(f"Decode with {shape}", "ms / token", {"picogpt int8": lambda: float(start().output)}, repeats=1)
+    yield Row(f"Decode with {shape}: peak memory", "MiB resident", {"picogpt int8": lambda: start().peak}, repeats=1)
 
 
 def cold_starts(machine: Machine) -> Iterator[Row]:
@@ -401,26 +423,28 @@ def training_step(machine: Machine) -> Iterator[Row]:
 
 
 def scaling(machine: Machine) -> Iterator[Row]:
-    """More threads than cores show only that nothing breaks; a thread's worth is seen up to the number of cores."""
+    """Each number of threads in a process of its own. More threads than cores only show that nothing breaks."""
 
-    def alone(threads: int, what: str) -> float:
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            options = ["--threads", str(threads), "--rows", what, "--peers", "", "--json", file.name]
-            run(sys.executable, __file__, *options, *(["--quick"] if machine.quick else []), threads=threads)
-            return float(statistics.median(json.loads(Path(file.name).read_text())["rows"][0]["figures"]["picogpt"]))
+    def alone(method: str, threads: int) -> float:
+        program = f"import engines; engines.{method}({str(machine.checkpoint)!r})"
+        return float(run(sys.executable, "-c", program, threads=threads).output)
 
-    for title, what, unit in (("Decode", "decoding", "ms / token"), ("Read a prompt of 128 tokens", "reading", "ms")):
-        contenders = {
-            f"{n} thread{'s' * (n > 1)}": partial(alone, n, what) for n in ((1,) if machine.quick else (1, 2, 4))
-        }
-        yield Row(f"{title}, by threads", unit, contenders, repeats=1)
+    counts = (1,) if machine.quick else (1, 2, 4)
+    for title, method, unit in (
+        ("Decode, by threads", "print_decoding", "ms / token"),
+        ("Read a prompt of 512 tokens, by threads", "print_reading", "ms"),
+    ):
+        contenders = {f"{n} thread{'s' * (n > 1)}": partial(alone, method, n) for n in counts}
+        yield Row(title, unit, contenders, repeats=3)
 
 
 ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "decoding": decoding,
     "reading": reading,
     "many_rows": many_rows,
+    "scoring": scoring,
     "lookup": lookup,
+    "int8_memory": int8_memory,
     "cold_starts": cold_starts,
     "tokenizers": tokenizers,
     "training_step": training_step,

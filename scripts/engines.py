@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from picogpt import KVCache
-from picogpt.checkpoints import read_checkpoint
+from picogpt.checkpoints import nest, param_shapes, read_checkpoint
 from picogpt.generation import generate_batch, generate_stream
 from picogpt.model import Params, hidden_states
+from picogpt.quantize import Int8Rows, is_quantized
+from picogpt.scoring import score_tokens
 from picogpt.tokenizers import ByteLevelBPE
 
 Ids = list[int]
@@ -61,10 +63,45 @@ class PicoGPT:
         generate_batch(prompts, self.params, self.n_head, n)
 
     def score(self, texts: list[Ids]) -> None:
-        from picogpt.scoring import token_logprobs
+        score_tokens(texts, self.params, self.n_head, details=False)
 
-        for text in texts:
-            token_logprobs(text, self.params, self.n_head)
+
+def print_decoding(checkpoint: str) -> None:
+    """The milliseconds that a token took, of a model in float32."""
+    hparams, params = read_checkpoint(Path(checkpoint))
+    print_ms_a_token(PicoGPT(params, hparams["n_head"]), 65)
+
+
+def print_reading(checkpoint: str) -> None:
+    """The milliseconds that 512 tokens took, read for the second time."""
+    hparams, params = read_checkpoint(Path(checkpoint))
+    engine = PicoGPT(params, hparams["n_head"])
+    prompt = list(range(512))
+    engine.read(prompt)
+    start = time.perf_counter()
+    engine.read(prompt)
+    print(1e3 * (time.perf_counter() - start))
+
+
+def print_int8_decoding(hparams: dict[str, int]) -> None:
+    """The milliseconds that a token took, of a random model in int8."""
+    rng = np.random.default_rng(0)
+
+    def random(path: str, shape: tuple[int, ...]) -> Any:
+        if not is_quantized(path):
+            return 0.02 * rng.standard_normal(shape, np.float32)
+        n_rows, n_columns = shape if path == "wte" else shape[::-1]
+        q = rng.integers(-127, 128, (n_rows, n_columns), np.int8)
+        rows = Int8Rows(q, np.full(n_rows, 3e-4, np.float32))
+        return rows if path == "wte" else rows.T
+
+    params = nest({path: random(path, shape) for path, shape in param_shapes(hparams).items()})
+    print_ms_a_token(PicoGPT(params, hparams["n_head"]), 9)
+
+
+def print_ms_a_token(engine: PicoGPT, n: int) -> None:
+    times = engine.token_times(list(range(16)), n)
+    print(1e3 * (times[-1] - times[0]) / (len(times) - 1))
 
 
 class Transformers:
