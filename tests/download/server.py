@@ -21,12 +21,12 @@ class Fault(NamedTuple):
     at: int = 0
 
 
-# kinds: break, stall (at `at`); flip (the byte `at`); short, long (by a Content-Length that agrees, of `at` bytes less,
-# more); junk (`at` bytes behind the body); page, ignore_range, wrong_range, no_length; change (the file, for
-# good); redirect; and any status in digits, whose Retry-After is `at`
+# break, stall: at `at`; flip: the byte `at`; short, long: by a Content-Length that agrees, of `at` bytes less or more;
+# junk: `at` bytes behind the body; no_length, no_end: no Content-Length, and `at` bytes less or more;
+# page, ignore_range, wrong_range, redirect; change: the file, for good; a status in digits, whose Retry-After is `at`
 KINDS = (
-    *("break", "stall", "flip", "short", "long", "junk", "page", "ignore_range", "wrong_range", "no_length"),
-    *("change", "redirect", "404", "416", "429", "500", "503"),
+    *("break", "stall", "flip", "short", "long", "junk", "no_length", "no_end", "page", "ignore_range", "wrong_range"),
+    *("redirect", "change", "404", "416", "429", "500", "503"),
 )
 
 
@@ -129,7 +129,8 @@ class Handler(BaseHTTPRequestHandler):
             if kind == "stall":
                 self.rfile.read(1)  # until the client has had enough
             self.close_connection = True
-        elif kind == "no_length":
+        elif kind in ("no_length", "no_end"):
+            body = body[: len(body) - at] if kind == "no_length" else body + b"\0" * (at + 1)
             self.answer(status, {**headers, "Connection": "close"}, body, length=False)
             self.close_connection = True
         else:

@@ -200,6 +200,20 @@ def test_a_length_that_nobody_says_is_refused(server: Server, url: str, tmp_path
     assert_whole(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"), [("no_length", "it ended after 1,000 of 1,013"), ("no_end", "it goes on bey")]
+)
+def test_where_only_the_length_is_known_it_is_enough(
+    server: Server, url: str, tmp_path: Path, kind: str, message: str
+) -> None:
+    """The answer says no length itself: its end is where the server hangs up."""
+    server.faults = [Fault(kind, 13)]
+    listener = Listener()
+    download(collection(url, facts=Facts(1013)), tmp_path, wire=WIRE, reporter=listener)
+    assert message in listener.notes[0]
+    assert_whole(tmp_path)
+
+
 @pytest.mark.parametrize("status", ["429", "500", "503"])
 def test_a_busy_server_is_asked_again_when_it_says(
     server: Server, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
