@@ -90,9 +90,10 @@ def print_plan(collection: Collection, directory: Path) -> None:
         shown = "?" if size is None else f"{size:,}"
         print(f"{name:{width}}  {shown:>15}{'  here already' if present else ''}")
     to_fetch = [size for size, present in sizes.values() if not present]
-    total = f"{sum(size or 0 for size in to_fetch):,}{' at least' if None in to_fetch else ''}"
-    print(f"to fetch: {total} bytes, from {collection.files[0].urls[0].rsplit('/', 1)[0]}")
-    print(f"target: {directory}")
+    total = f"{sum(size or 0 for size in to_fetch):,} bytes"
+    print(f"to fetch  {'at least ' if None in to_fetch else ''}{total}")
+    print(f"from      {collection.files[0].urls[0].rpartition('/')[0]}")
+    print(f"into      {directory}")
 
 
 class Terminal:
