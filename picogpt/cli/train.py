@@ -37,6 +37,7 @@ SETTINGS = {  # their defaults are those of training.trainer.Settings
 
 
 def parser() -> Parser:
+    from picogpt.training.run import FORMATS
     from picogpt.training.trainer import Settings
 
     parser = Parser(
@@ -57,6 +58,12 @@ def parser() -> Parser:
     for name, meaning in SETTINGS.items():
         default = getattr(Settings, name)
         parser.add_argument(flag(name), type=type(default), metavar="N", help=f"{meaning} ({default})")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="how the model is stored: in Hugging Face's layout as float32 (the default), float16 or bfloat16; or as "
+        "tf, OpenAI's layout",
+    )
     parser.add_argument(
         "--parts", type=int, metavar="N", help="compute a batch in so many parts, to save memory (as many as threads)"
     )
@@ -104,7 +111,6 @@ def start(options: dict[str, Any], n_threads: int) -> Run:
     text = "".join(map(read_text, options["data"]))
     out = options.get("out") or Path("runs") / options["data"][0].stem
     settings = Settings(parts=options.pop("parts", n_threads), **{k: v for k, v in options.items() if k in SETTINGS})
-    tokenizer, hparams, params = None, None, None
     if "init" in options:
         from picogpt.pretrained import load
 
@@ -117,7 +123,7 @@ def start(options: dict[str, Any], n_threads: int) -> Run:
         if hparams["n_embd"] % hparams["n_head"]:
             raise PicoGPTError(f"--n-embd {hparams['n_embd']} cannot be divided by --n-head {hparams['n_head']}")
         params = init_params(hparams, np.random.default_rng(settings.seed))
-    return Run.start(out, text, tokenizer, hparams, params, settings)
+    return Run.start(out, text, tokenizer, hparams, params, settings, options.get("format", "float32"))
 
 
 def read_text(path: Path) -> str:

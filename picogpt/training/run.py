@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from picogpt.checkpoints import flatten, nest, write_huggingface
+from picogpt.checkpoints import HParams, flatten, nest, write_huggingface, write_openai
 from picogpt.checkpoints.files import read_json, replacing
 from picogpt.errors import PicoGPTError
 from picogpt.model import Params
@@ -27,6 +27,7 @@ from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.optimizer import Flat
 from picogpt.training.trainer import Settings, State
 
+FORMATS = ("float32", "float16", "bfloat16", "tf")  # Hugging Face's layout, or OpenAI's
 COLUMNS = ("step", "loss", "validation_loss", "lr", "grad_norm")
 
 
@@ -35,16 +36,24 @@ class Run:
     """A model, its settings, and where it stands. Make one with `start` or `resume`."""
 
     out: Path
-    hparams: dict[str, int]
+    hparams: HParams
     settings: Settings
     tokenizer: Tokenizer
+    format: str  # of FORMATS
     n_characters: int  # of the validation text
     state: State
     log: list[tuple[float | str, ...]]  # a row of COLUMNS for each step
 
     @classmethod
     def start(
-        cls, out: Path, text: str, tokenizer: Tokenizer, hparams: dict[str, int], params: Params, settings: Settings
+        cls,
+        out: Path,
+        text: str,
+        tokenizer: Tokenizer,
+        hparams: HParams,
+        params: Params,
+        settings: Settings,
+        format: str = "float32",
     ) -> Run:
         """Make the directory, with the ids of the text in it and a first checkpoint.
 
@@ -53,19 +62,28 @@ class Run:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise PicoGPTError(f"{out} is not empty; choose another --out, or go on with a run there by --resume {out}")
         parts = dict(zip(("train", "validation"), split_text(text), strict=True))
-        ids = {name: tokenizer.encode(part) for name, part in parts.items()}
+        ids = {name: encode(tokenizer, part) for name, part in parts.items()}
         for name, needed in ("train", hparams["n_ctx"] + 1), ("validation", 2):
             if len(ids[name]) < needed:
                 raise PicoGPTError(
                     f"the {name} part of the text has {len(ids[name])} tokens, but a context of {hparams['n_ctx']} "
                     f"needs {needed}; give more text or a smaller --n-ctx"
                 )
-        run = cls(out, hparams, settings, tokenizer, len(parts["validation"]), State.start(params, settings), [])
+        state = State.start(params, settings)
+        run = cls(out, hparams, settings, tokenizer, format, len(parts["validation"]), state, [])
         for name in parts:
             write_ids(run.ids_path(name), ids[name], hparams["n_vocab"])
-        save_tokenizer(tokenizer, out)
+        if isinstance(tokenizer, ByteLevelBPE):
+            tokenizer.save(out, layout="openai" if format == "tf" else "huggingface")
+        else:
+            tokenizer.save(out)
         run.save()
-        facts = {"hparams": hparams, "settings": asdict(settings), "n_characters": run.n_characters}
+        facts = {
+            "hparams": hparams,
+            "settings": asdict(settings),
+            "format": format,
+            "n_characters": run.n_characters,
+        }
         with replacing(out / "training" / "run.json") as file:
             file.write((json.dumps(facts, indent=2) + "\n").encode())
         return run
@@ -79,7 +97,8 @@ class Run:
         state = read_state(out / "training" / "state.npz")
         log = read_log(out / "loss.csv", state.step)
         settings = Settings(**facts["settings"])
-        return cls(out, facts["hparams"], settings, load_tokenizer(out), facts["n_characters"], state, log)
+        tokenizer = load_tokenizer(out)
+        return cls(out, facts["hparams"], settings, tokenizer, facts["format"], facts["n_characters"], state, log)
 
     def ids_path(self, name: str) -> Path:
         return self.out / "training" / f"{name}.ids"
@@ -100,15 +119,18 @@ class Run:
         """
         write_log(self.out / "loss.csv", self.log)
         write_state(self.out / "training" / "state.npz", self.state)
-        write_huggingface(self.out, self.hparams, self.params, eot_token=self.tokenizer.eot_token)
+        if self.format == "tf":
+            write_openai(self.out, self.hparams, self.params)
+        else:
+            eot_token = self.tokenizer.eot_token
+            write_huggingface(self.out, self.hparams, self.params, self.format, eot_token=eot_token)
 
 
-def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
-    """With the file names that go with the weights', where the tokenizer has a choice."""
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids, where `<|endoftext|>` between documents is the token of that name."""
     if isinstance(tokenizer, ByteLevelBPE):
-        tokenizer.save(directory, layout="huggingface")
-    else:
-        tokenizer.save(directory)
+        return tokenizer.encode(text, allowed_special="all")
+    return tokenizer.encode(text)
 
 
 def write_state(path: Path, state: State) -> None:

@@ -155,13 +155,36 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, n_vocab: int, n_bytes
     assert mapped.tolist() == ids
 
 
-def test_a_bpe_vocabulary_is_saved_under_the_names_that_go_with_the_weights(tmp_path: Path) -> None:
-    """vocab.json and merges.txt beside model.safetensors are what transformers loads."""
+@pytest.mark.parametrize(
+    ("format", "files"),
+    [
+        ("float32", {"config.json", "model.safetensors", "vocab.json", "merges.txt"}),
+        ("float16", {"config.json", "model.safetensors", "vocab.json", "merges.txt"}),
+        ("tf", {"hparams.json", "model.ckpt.index", "checkpoint", "encoder.json", "vocab.bpe"}),
+    ],
+)
+def test_weights_and_vocabulary_are_saved_in_the_same_layout(tmp_path: Path, format: str, files: set[str]) -> None:
+    """Under the names by which transformers, or OpenAI's code, find them."""
     encoder = train_bpe([TEXT], 300, ["<|endoftext|>"])
     hparams = {**HPARAMS, "n_vocab": encoder.n_vocab}
-    Run.start(tmp_path / "run", TEXT, encoder, hparams, init_params(hparams, np.random.default_rng(0)), SETTINGS)
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names >= {"config.json", "model.safetensors", "vocab.json", "merges.txt"}
+    params = init_params(hparams, np.random.default_rng(0))
+    Run.start(tmp_path / "run", TEXT, encoder, hparams, params, SETTINGS, format)
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= files
+    loaded = flatten(read_checkpoint(tmp_path / "run")[1])
+    for name, array in flatten(params).items():
+        np.testing.assert_allclose(loaded[name], array, rtol=1e-3, atol=1e-7)
+    assert Run.resume(tmp_path / "run").format == format
+
+
+def test_the_end_of_a_document_is_one_token(tmp_path: Path) -> None:
+    """And no error, nor thirteen characters: what a user types is another matter than what separates documents."""
+    text = "<|endoftext|>".join(["some words"] * 20)
+    encoder = train_bpe([text], 300, ["<|endoftext|>"])
+    hparams = {**HPARAMS, "n_vocab": encoder.n_vocab}
+    params = init_params(hparams, np.random.default_rng(0))
+    run = Run.start(tmp_path / "run", text, encoder, hparams, params, SETTINGS)
+    n_ends = sum(int(np.sum(run.ids(name) == encoder.eot_token)) for name in ("train", "validation"))
+    assert n_ends == sum(part.count("<|endoftext|>") for part in split_text(text)) > 10
 
 
 def test_the_log_as_curves() -> None:
