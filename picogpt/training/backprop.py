@@ -21,10 +21,13 @@ from picogpt.model import QUERY_BLOCK, Array, Params, causal_mask, mean, merge_h
 from picogpt.rowwise import PART_SIZE, rowwise
 
 Ids = npt.NDArray[np.integer[Any]]
-Drop = Callable[[Array], tuple[Array, Callable[[Array], Array]]]
+Back = Callable[[Array], Array]  # dy -> dx
+BackLayer = Callable[[Array], tuple[Array, Params]]  # dy -> dx, and the gradients of the layer's parameters
+BackAttention = Callable[[Array], tuple[Array, Array, Array]]  # dy -> dq, dk, dv
+Drop = Callable[[Array], tuple[Array, Back]]
 
 
-def gelu(x: Array) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+def gelu(x: Array) -> tuple[Array, Back]:  # [...] -> [...]
     return model.gelu(x), lambda dy: dy * gelu_slope(x)
 
 
@@ -47,7 +50,7 @@ def dsoftmax(dy: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., n]
 
 def layer_norm(
     x: Array, g: Array, b: Array, eps: float = 1e-5
-) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_embd] -> [..., n_embd]
+) -> tuple[Array, BackLayer]:  # [..., n_embd] -> [..., n_embd]
     """What the norm takes from x, the gradient loses too: its mean, and its part along the normalised x."""
 
     def backward(dy: Array) -> tuple[Array, Params]:
@@ -61,9 +64,7 @@ def layer_norm(
     return model.layer_norm(x, g, b, eps), backward
 
 
-def linear(
-    x: Array, w: Array, b: Array
-) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_in] -> [..., n_out]
+def linear(x: Array, w: Array, b: Array) -> tuple[Array, BackLayer]:  # [..., n_in] -> [..., n_out]
     def backward(dy: Array) -> tuple[Array, Params]:
         return project(dy, w.T), {"w": rows(x).T @ rows(dy), "b": rows(dy).sum(axis=0)}
 
@@ -74,9 +75,7 @@ def rows(x: Array) -> Array:  # [..., n] -> [n_rows, n]
     return x.reshape(-1, x.shape[-1])
 
 
-def ffn(
-    x: Array, c_fc: Params, c_proj: Params
-) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_embd] -> [..., n_embd]
+def ffn(x: Array, c_fc: Params, c_proj: Params) -> tuple[Array, BackLayer]:  # [..., n_embd] -> [..., n_embd]
     h, back_c_fc = linear(x, **c_fc)
     a, back_gelu = gelu(h)
     y, back_c_proj = linear(a, **c_proj)
@@ -94,7 +93,7 @@ def attention(
     k: Array,  # [..., n_k, d]
     v: Array,  # [..., n_k, d_v]
     mask: Array | None = None,  # [..., n_q, n_m]
-) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # [..., n_q, d_v]
+) -> tuple[Array, BackAttention]:  # [..., n_q, d_v]
     return model.attention(q, k, v, mask), lambda dy: dattention(dy, q, k, v, mask)
 
 
@@ -111,7 +110,7 @@ def dattention(dy: Array, q: Array, k: Array, v: Array, mask: Array | None) -> t
 
 def causal_attention(
     q: Array, k: Array, v: Array
-) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # [..., n_head, n_seq, d_head], all of them
+) -> tuple[Array, BackAttention]:  # [..., n_head, n_seq, d_head], all of them
     """Back as forth, a block of queries at a time; a key's gradient is the sum over the blocks that see it."""
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
@@ -132,7 +131,7 @@ def causal_attention(
 
 def mha(
     x: Array, c_attn: Params, c_proj: Params, n_head: int
-) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+) -> tuple[Array, BackLayer]:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     qkv, back_c_attn = linear(x, **c_attn)
     heads, back_attention = causal_attention(*(split_heads(part, n_head) for part in np.split(qkv, 3, axis=-1)))
     y, back_c_proj = linear(merge_heads(heads), **c_proj)
@@ -146,9 +145,7 @@ def mha(
     return y, backward
 
 
-def dropout(
-    x: Array, rate: float, rng: np.random.Generator
-) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+def dropout(x: Array, rate: float, rng: np.random.Generator) -> tuple[Array, Back]:  # [...] -> [...]
     """Zero a share `rate` of the elements, to 1/65536, and scale the others so that the mean stays.
 
     Srivastava et al. 2014.
@@ -159,13 +156,13 @@ def dropout(
     return x * scaled, lambda dy: dy * scaled
 
 
-def no_dropout(x: Array) -> tuple[Array, Callable[[Array], Array]]:  # [...] -> [...]
+def no_dropout(x: Array) -> tuple[Array, Back]:  # [...] -> [...]
     return x, lambda dy: dy
 
 
 def transformer_block(
     x: Array, mlp: Params, attn: Params, ln_1: Params, ln_2: Params, n_head: int, drop: Drop = no_dropout
-) -> tuple[Array, Callable[[Array], tuple[Array, Params]]]:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+) -> tuple[Array, BackLayer]:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     """Along a residual connection the gradient passes as it is; each branch adds its own. `drop` thins the branches."""
     normed, back_ln_1 = layer_norm(x, **ln_1)
     moved, back_mha = mha(normed, **attn, n_head=n_head)
@@ -205,10 +202,13 @@ def embed(ids: Ids, wte: Array, wpe: Array) -> tuple[Array, Callable[[Array], tu
 
 def cross_entropy(logits: Array, targets: Ids) -> tuple[float, Array]:  # [..., n_vocab], [...] -> [], [..., n_vocab]
     """The mean of −log p(target) in nats, and its gradient by the logits: the probabilities, less 1 at the targets."""
-    probs = rows(softmax(logits))
+    shifted = rows(logits) - np.max(rows(logits), axis=-1, keepdims=True)
     at_targets = np.arange(targets.size), targets.reshape(-1)
-    loss = -float(np.mean(np.log(probs[at_targets]), dtype=np.float64))
-    dlogits = probs
+    dlogits = np.exp(shifted)
+    total = np.sum(dlogits, axis=-1)
+    # not log(p), which is infinite where p is too small for a float
+    loss = float(np.mean(np.log(total) - shifted[at_targets], dtype=np.float64))
+    dlogits /= total[:, None]
     dlogits[at_targets] -= 1
     dlogits /= targets.size
     return loss, dlogits.reshape(logits.shape)

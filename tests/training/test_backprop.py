@@ -136,6 +136,13 @@ def reference_loss(params: Params, inputs: Array, targets: Array) -> float:
     return float(-np.mean(np.log(np.take_along_axis(probs, targets[..., None], axis=-1))))
 
 
+def test_cross_entropy_of_a_target_that_seems_impossible_is_large_and_not_infinite() -> None:
+    logits = np.array([[0, -200, -1000]], np.float32)
+    loss, dlogits = backprop.cross_entropy(logits, np.array([2]))
+    assert loss == 1000
+    np.testing.assert_array_equal(dlogits, [[1, 0, -1]])
+
+
 def test_the_loss_is_the_same_however_many_logits_are_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """13 positions in parts of 4, the last one shorter: each part counts by its length."""
     x, wte = normal(13, 5), normal(7, 5)
