@@ -76,8 +76,8 @@ def score_tokens(
 ) -> list[TokenScores]:
     """The scores of every token of several texts, which are read side by side where their lengths are alike.
 
-    Without `details` there are no ranks and entropies. `sets [n_vocab, n_sets]` has a column of 0 and 1 for each set
-    of tokens whose probability is asked for.
+    Without `details` ranks are 0 and entropies not numbers. `sets [n_vocab, n_sets]` has a column of 0 and 1 for each
+    set of tokens whose probability is asked for.
     """
     n_ctx = len(params["wpe"])
     ids = [np.asarray(text, np.int64) for text in texts]
@@ -106,42 +106,54 @@ def score_windows(
         )
         for text in ids
     ]
+    # token i is predicted at position i − 1; behind the last token there is no token, but sets may be asked for
+    targets = [np.append(text[1:], 0) for text in ids]
     for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin)):
         n_longest = max(window.end - window.begin for _, window in batch)
         rows = np.zeros((len(batch), n_longest), np.int64)  # pads on the right, where causal attention never looks
         for row, (text, window) in zip(rows, batch, strict=True):
             row[: window.end - window.begin] = ids[text][window.begin : window.end]
         x = hidden_states(rows, **params, n_head=n_head)
-        for row_x, (text, window) in zip(x, batch, strict=True):
-            # token i is predicted at position i − 1; at the last position only sets are asked for
-            last = window.end if window.end == len(ids[text]) and n_sets else window.end - 1
-            predicting = row_x[window.first - 1 - window.begin : last - window.begin]
-            part = read_predictions(predicting, params["wte"], ids[text][window.first : window.end], details, sets)
-            for whole, array in zip(scores[text], part, strict=True):
-                whole[window.first - 1 : window.first - 1 + len(array)] = array
+        places = [
+            slice(window.first - 1, window.end if window.end == len(ids[text]) else window.end - 1)
+            for text, window in batch
+        ]
+        predicting = [
+            row_x[place.start - window.begin : place.stop - window.begin]
+            for row_x, (_, window), place in zip(x, batch, places, strict=True)
+        ]
+        predicted = [targets[text][place] for (text, _), place in zip(batch, places, strict=True)]
+        parts = read_predictions(np.concatenate(predicting), params["wte"], np.concatenate(predicted), details, sets)
+        ends = np.cumsum([len(part) for part in predicted])
+        for (text, _), place, end in zip(batch, places, ends.tolist(), strict=True):
+            begin = end - (place.stop - place.start)
+            for whole, array in zip(scores[text], parts, strict=True):
+                whole[place] = array[begin : begin + len(whole[place])]
     return scores
 
 
 def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, sets: Array | None = None) -> TokenScores:
-    """The scores of `targets [n]`, predicted from hidden states `x [n, n_embd]`; one more gives one more `log_mass`."""
-    parts = []
-    for start in range(0, max(len(x), 1), VOCABULARY_BLOCK):
-        logits = project(x[start : start + VOCABULARY_BLOCK], wte.T)
-        block = targets[start : start + VOCABULARY_BLOCK]
-        n = len(block)
-        chosen = logits[np.arange(n), block]
-        rank = (logits[:n] > chosen[:, None]).sum(axis=-1) + 1 if details else np.empty(0, np.int64)
+    """The scores of `targets [n]`, predicted from hidden states `x [n, n_embd]`, and `log_mass [n, n_sets]`."""
+    n = len(targets)
+    logprob, entropy = np.empty(n), np.full(n, np.nan)
+    rank, mass = np.zeros(n, np.int64), np.empty((n, 0 if sets is None else sets.shape[1]))
+    for start in range(0, n, VOCABULARY_BLOCK):
+        block = slice(start, start + VOCABULARY_BLOCK)
+        logits = project(x[block], wte.T)
+        chosen = logits[np.arange(len(logits)), targets[block]]
+        if details:
+            rank[block] = (logits > chosen[:, None]).sum(axis=-1) + 1
         best = logits.max(axis=-1)
         logits -= best[:, None]
         weights = np.exp(logits)
         total = weights.sum(axis=-1).astype(np.float64)
-        logprob = (chosen - best[:n]) - np.log(total[:n])
-        mean = np.einsum("ij,ij->i", weights[:n], logits[:n]) / total[:n] if details else np.empty(0)
-        entropy = np.log(total[:n]) - mean if details else np.empty(0)
-        mass = weights @ sets / total[:, None] if sets is not None else np.empty((len(logits), 0))
-        with np.errstate(divide="ignore"):  # no token of a set may be possible
-            parts.append(TokenScores(logprob, rank, entropy, np.log(mass)))
-    return TokenScores(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        logprob[block] = (chosen - best) - np.log(total)
+        if details:
+            entropy[block] = np.log(total) - np.einsum("ij,ij->i", weights, logits) / total
+        if sets is not None:
+            mass[block] = weights @ sets / total[:, None]
+    with np.errstate(divide="ignore"):  # no token of a set may be possible
+        return TokenScores(logprob, rank, entropy, np.log(mass))
 
 
 def batches(plan: Iterable[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
@@ -209,12 +221,12 @@ def choice_logprobs(
     for row, choice in zip(rows, choices, strict=True):
         row[: len(choice)] = choice
     x = hidden_states(rows, **params, n_head=n_head, cache=cache.repeat(len(choices)))
-    return [
-        read_predictions(
-            np.concatenate([x_prefix[0], row_x[: len(choice) - 1]]), params["wte"], np.asarray(choice, np.int64)
-        ).logprob
-        for row_x, choice in zip(x, choices, strict=True)
+    predicting = [
+        part for row_x, choice in zip(x, choices, strict=True) for part in (x_prefix[0], row_x[: len(choice) - 1])
     ]
+    targets = np.concatenate([np.asarray(choice, np.int64) for choice in choices])
+    logprobs = read_predictions(np.concatenate(predicting), params["wte"], targets).logprob
+    return np.split(logprobs, np.cumsum([len(choice) for choice in choices])[:-1])
 
 
 def check_stride(stride: int | None, n_ctx: int) -> int:
