@@ -30,10 +30,13 @@ def main(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
     if not args.data.is_file():
-        raise PicoGPTError(f"{args.data} is not there; name a text with --data FILE")
-    curves = climb(args.data.read_text(encoding="utf-8"), args.steps, args.seed)
+        raise PicoGPTError(
+            f"{args.data} is not there; name a text with --data FILE, or get one: picogpt download tinyshakespeare"
+        )
+    from picogpt.tokenizers.files import read_text
     from picogpt.training.plot import draw_losses
 
+    curves = climb(read_text(args.data), args.steps, args.seed)
     if draw_losses(args.plot, curves):
         print(f"the loss curves are in {args.plot}", file=sys.stderr)
     else:

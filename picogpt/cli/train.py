@@ -126,13 +126,6 @@ def start(options: dict[str, Any], n_threads: int) -> Run:
     return Run.start(out, text, tokenizer, hparams, params, settings, options.get("format", "float32"))
 
 
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PicoGPTError(f"{path} is not UTF-8 text: {error}") from error
-
-
 def make_tokenizer(kind: str, text: str, n_vocab: int) -> Tokenizer:
     """A new tokenizer for the text, learned from its training part alone, or that of a model.
 
