@@ -82,7 +82,7 @@ def statistics(n_prompt: int, times: list[float], reason: str | None) -> str:
 
 def write_several(prompt: str, args: argparse.Namespace, model: GPT2, options: Options) -> None:
     """Continuations that are printed when they are whole: with a line between them, or as one JSON object a line."""
-    prompts = prompt.splitlines() if args.lines else [prompt]
+    prompts = lines(prompt) if args.lines else [prompt]
     n_at_once = max(BATCH_SIZE // args.n_samples, 1)
     started, n_tokens, is_first = time.perf_counter(), 0, True
     write = beams if args.beams else rows
@@ -99,6 +99,11 @@ def write_several(prompt: str, args: argparse.Namespace, model: GPT2, options: O
     if args.stats:
         seconds = time.perf_counter() - started
         print(f"picogpt: {n_tokens} tokens in {seconds:.3f} s, {n_tokens / seconds:.1f} a second", file=sys.stderr)
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text without their ends, "\\n" or "\\r\\n"; what else Unicode calls a line end stays in them."""
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Options) -> Iterator[dict[str, Any]]:

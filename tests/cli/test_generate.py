@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from picogpt import pretrained
-from picogpt.cli import main
+from picogpt.cli import main, writing
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "shakespeare_greedy.json").read_text())
 PROMPT = GOLDEN["prompts"][0]
@@ -149,6 +149,12 @@ def test_lines_are_prompts_decoded_side_by_side() -> None:
     assert [record["text"] for record in records] == [continuation(0, 10), continuation(2, 10)] * 20
 
 
+def test_lines_end_at_line_ends_only() -> None:
+    """str.splitlines also cuts at form feeds and Unicode's separators."""
+    assert writing.lines("a\x0cb\u2028c\r\n\nd\n") == ["a\x0cb\u2028c", "", "d"]
+    assert writing.lines("") == []
+
+
 def test_json_has_ids_texts_and_log_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([PROMPT, "-n", "6", "--json", "--logprobs", "3", "-N", "2", "--temperature", "0", *MODEL]) == 0
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
@@ -197,7 +203,7 @@ def test_what_may_be_written(capsys: pytest.CaptureFixture[str]) -> None:
         ["--repetition-penalty", "1.5"],
         ["--presence-penalty", "3"],
         ["--frequency-penalty", "3"],
-        ["--no-repeat-ngram", "2"],
+        ["--no-repeat-ngram", "1"],
         ["--ban", str(GOLDEN["greedy_ids_200"][0][0])],
         ["--min-p", "0.05", "--seed", "1"],
         ["--typical-p", "0.3", "--seed", "1"],
