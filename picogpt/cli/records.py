@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,10 +54,11 @@ def is_one_text(args: argparse.Namespace) -> bool:
 
 def files(inputs: list[str]) -> list[str]:
     """The inputs, if they are files; none, if they are a text or nothing. Raises `PicoGPTError` for a lost file."""
-    if len(inputs) == 1 and not Path(inputs[0][:4096]).is_file() and not inputs[0].endswith(LOOKS_LIKE_A_FILE):
+    is_file = os.path.isfile  # which calls a long text no file, where Path.is_file raises
+    if len(inputs) == 1 and not is_file(inputs[0]) and not inputs[0].endswith(LOOKS_LIKE_A_FILE):
         return []
     for name in inputs:
-        if not Path(name).is_file():
+        if not is_file(name):
             raise PicoGPTError(f"there is no file {name} (a text with spaces goes into quotes)")
     return inputs
 
@@ -69,8 +71,11 @@ def read_records(args: argparse.Namespace) -> Iterator[Record]:
     elif not names:
         yield from read_file("standard input", sys.stdin.buffer if sys.stdin is not None else io.BytesIO(), args)
     for name in names:
-        with Path(name).open("rb") as file:
-            yield from read_file(name, file, args)
+        try:
+            with Path(name).open("rb") as file:
+                yield from read_file(name, file, args)
+        except OSError as error:
+            raise PicoGPTError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def read_file(name: str, file: Iterable[bytes] | io.BufferedIOBase, args: argparse.Namespace) -> Iterator[Record]:

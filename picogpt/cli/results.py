@@ -31,12 +31,14 @@ class Writer:
         if path is not None:
             if path.exists() and not resume:
                 raise PicoGPTError(f"{path} exists: go on with it (--resume), or name another file")
-            if path.exists():
-                try:
+            try:
+                if path.exists():
                     self._cut_off_last_text(path)
-                except (ValueError, LookupError, TypeError):
-                    raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
-            self.file = path.open("a", encoding="utf-8", newline="")
+                self.file = path.open("a", encoding="utf-8", newline="")
+            except OSError as error:
+                raise PicoGPTError(f"{path} cannot be written: {error.strerror}") from None
+            except (ValueError, LookupError, TypeError):
+                raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
 
     def __enter__(self) -> Self:
         return self

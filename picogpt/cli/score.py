@@ -61,7 +61,8 @@ def main(argv: list[str]) -> int:
         raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
     one_text = is_one_text(args)
     check(args, one_text)
-    args.by = args.by or ("word" if args.bow or args.plot else "token" if one_text else "text")
+    parts = "word" if args.bow or args.plot else "token" if one_text and not args.hf_perplexity else "text"
+    args.by = args.by or parts
     args.form = args.form or form_of(args.output)
     how = {name: getattr(args, name) for name in ("bos", "bow", "nats", "stride", "special", "hf_perplexity")}
     scorer = Scorer(load_model(args), args.by, **how)
@@ -108,7 +109,10 @@ def form_of(output: Path | None) -> str:
 
 def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
     """A single text; whatever is wrong with it is an error. A table ends with a line about the whole text."""
-    (record,) = read_records(args)
+    records = list(remaining(read_records(args), writer.done))
+    if not records:
+        return  # an earlier run has done it
+    (record,) = records
     (scored,) = scorer.score([(record, scorer.encode(record))])
     if args.form == "table" and args.by != "text":
         writer.write(scored.parts)

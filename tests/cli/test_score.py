@@ -102,6 +102,20 @@ def test_long_texts_and_the_formula_of_transformers(run: Run, tmp_path: Path) ->
     assert row["hf_perplexity"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_one_text_in_every_form(run: Run, tmp_path: Path) -> None:
+    """Also one that is longer than a file's name may be."""
+    text = "To be or not to be, " * 30
+    assert len(run.table(text, "--words")) == len(text.split())
+    (row,) = run.table(text, "--texts")
+    assert float(row["perplexity"]) > 1
+    (row,) = run.table(text, "--hf-perplexity")
+    assert float(row["hf_perplexity"]) > 1
+    output = tmp_path / "one.jsonl"
+    for _ in range(2):
+        run(text, "--output", output, "--resume")
+        assert len(output.read_text().splitlines()) == 1
+
+
 def test_words_with_and_without_the_correction(run: Run) -> None:
     (plain,) = run.objects(GOLDEN["texts"][2], "--words")
     (corrected,) = run.objects(GOLDEN["texts"][2], "--bow")
@@ -195,6 +209,7 @@ def test_bad_rows_of_tables(run: Run, tmp_path: Path) -> None:
         (["a", "--choices", ""], "every choice need at least one token"),
         (["--lines", "--plot", "x.png"], "--plot draws one text"),
         (["a b", "--resume"], "--resume goes on with an --output"),
+        (["a b", "--output", "no/such/folder.tsv"], "cannot be written: No such file or directory"),
         (["a b", "--output", "x.txt"], "let the name x.txt end so"),
     ],
 )
