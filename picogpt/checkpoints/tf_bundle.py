@@ -81,6 +81,14 @@ def tensor_bytes(index: Index, paths: Sequence[Path]) -> Iterator[tuple[str, Byt
         yield name, shard[entry.offset : end]
 
 
+def data_sizes(index: Index) -> list[int]:
+    """How long each data file must be: to the end of its last tensor, and no longer."""
+    sizes = [0] * index.n_shards
+    for entry in index.entries.values():
+        sizes[entry.shard] = max(sizes[entry.shard], entry.offset + entry.size)
+    return sizes
+
+
 def damaged_tensors(index: Index, paths: Sequence[Path]) -> list[str]:
     """The names of the tensors whose bytes do not match the checksum in the index. Reads every byte."""
     return [name for name, data in tensor_bytes(index, paths) if masked_crc32c(data) != index.entries[name].crc32c]

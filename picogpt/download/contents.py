@@ -89,7 +89,12 @@ def check_merges(path: Path) -> None:
 
 
 def check_tensors(index: tf_bundle.Index, paths: list[Path]) -> None:
-    """Every tensor in the data files at `paths` against its checksum in the index."""
+    """Every tensor in the data files at `paths` against its checksum in the index, and that nothing is behind them."""
+    if len(paths) != index.n_shards:
+        raise PicoGPTError(f"the index speaks of {index.n_shards} data files, and here are {len(paths)}")
+    for path, size in zip(paths, tf_bundle.data_sizes(index), strict=True):
+        if path.stat().st_size > size:
+            raise PicoGPTError(f"{path} has {path.stat().st_size:,} bytes, and its tensors end at {size:,}")
     damaged = tf_bundle.damaged_tensors(index, paths)
     if damaged:
         where = ", ".join(str(path) for path in paths)

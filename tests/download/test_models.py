@@ -99,6 +99,17 @@ def test_bit_rot_names_the_tensor_and_is_mended(server: Server, collection: Coll
     assert path.read_bytes() == whole
 
 
+def test_what_is_behind_the_last_tensor_is_no_part_of_the_file(
+    server: Server, collection: Collection, released: Path, tmp_path: Path
+) -> None:
+    """All checksums are right, and the file is not."""
+    whole = (released / OPENAI_DATA).read_bytes()
+    server.files[f"/124M/{OPENAI_DATA}"] = whole + b"\0"
+    with pytest.raises(NetworkError, match=f"bytes, and its tensors end at {len(whole):,};"):
+        download(collection, tmp_path, wire=WIRE)
+    assert not (tmp_path / OPENAI_DATA).exists()
+
+
 def test_weights_of_another_model_are_not_taken(
     server: Server, collection: Collection, released: Path, tmp_path: Path
 ) -> None:
