@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picogpt import pretrained, sampling
+from picogpt.checkpoints import flatten, nest
 from picogpt.errors import PicoGPTError
 from picogpt.generation import Continuation, decode, generate, generate_batch, generate_stream
 from picogpt.model import gpt2, hidden_states
@@ -39,12 +40,13 @@ def recomputed(prompt: Sequence[int], n: int, eot_token: int | None = None, slid
 
 
 def test_greedy_ids_equal_transformers() -> None:
-    """One prompt alone, and all of them side by side."""
+    """One prompt alone, and all of them side by side: in float64, as two logits on the way are only 3e-6 apart."""
     model = pretrained.load("shakespeare")
     prompts, expected = GOLDEN["prompt_ids"], GOLDEN["greedy_ids_200"]
     n, n_head = len(expected[0]), model.hparams["n_head"]
     assert generate(prompts[1], model.params, n_head, n) == expected[1]
-    assert decode_ids(prompts, model.params, n_head, n) == expected
+    params = nest({name: array.astype(np.float64) for name, array in flatten(model.params).items()})
+    assert decode_ids(prompts, params, n_head, n) == expected
 
 
 def decode_ids(*args: Any, **options: Any) -> list[list[int]]:
