@@ -1,4 +1,4 @@
-"""Weights in one byte each: a quarter of float32's memory, and about its speed.
+"""Weights in one byte each: a quarter of float32's memory.
 
     params = quantize_params(params)  # everything else stays as it is
 

@@ -473,9 +473,9 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
             time_ratio = medians["picogpt"] / median if row["unit"].endswith("/ s") else median / medians["picogpt"]
             colour = "#999999" if name == "floor" else "#c44e52" if name.startswith("picogpt") else "#4c72b0"
             axes.barh(-y, time_ratio, color=colour, height=0.8)
-            axes.text(time_ratio, -y, f" {name}: {median:.4g} {row['unit']}", va="center", fontsize=8)
+            axes.text(min(time_ratio, 2), -y, f" {name}: {median:.4g} {row['unit']}", va="center", fontsize=8)
         y += 2
-    axes.set_xlim(0, 1.6 * max(bar.get_width() for bar in axes.patches))
+    axes.set_xlim(0, 3)
     axes.set_ylim(-y, 1)
     axes.axvline(1, color="#c44e52", linewidth=0.8)
     axes.set_yticks([])
@@ -525,7 +525,9 @@ def main() -> None:
     packages = run_settings["peers"]
     args.installed = [peer for peer in args.peers if all(packages[peer].values())]
     for name, value in run_settings.items():
-        print(f"- {name}: {value}")
+        parts = value.values() if name == "peers" else [value] if isinstance(value, dict) else []
+        facts = dict(item for part in parts for item in part.items())
+        print(f"- {name}: {', '.join(f'{key} {fact}' for key, fact in facts.items()) if facts else value}")
     for peer in sorted(set(args.peers) - set(args.installed)):
         print(f"- not measured, since not installed: {peer} (needs {', '.join(packages[peer])})")
     print(flush=True)
