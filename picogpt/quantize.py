@@ -16,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating[Any]]
 Params = dict[str, Any]
 
-PART_SIZE = 1 << 17  # weights made float32 at a time: 512 KB, still in the cache when they are multiplied
+PART_SIZE = 1 << 18  # weights made float32 at a time: 1 MB, still in the cache when they are multiplied
 
 
 class Int8Rows:
