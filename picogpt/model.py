@@ -20,6 +20,7 @@ from picogpt.errors import PicoGPTError
 from picogpt.rowwise import rowwise
 
 Array = npt.NDArray[np.floating[Any]]
+Ids = npt.NDArray[np.integer[Any]]
 Params = dict[str, Any]
 
 QUERY_BLOCK = 64  # attention reads a long prompt this many queries at a time
@@ -91,7 +92,7 @@ def attention(
 
 
 def causal_mask(
-    n_q: int, n_k: int, n_pad: Array | None, dtype: npt.DTypeLike
+    n_q: int, n_k: int, n_pad: Ids | None, dtype: npt.DTypeLike
 ) -> Array:  # [n_q, n_k], with n_pad [batch, 1, n_q, n_k]
     """0 where a query may look and −1e10 where it may not: at later keys, and at a row's `n_pad` pads on its left.
 
@@ -108,7 +109,7 @@ def causal_attention(
     q: Array,  # [..., n_head, n_q, d_head]
     k: Array,  # [..., n_head, n_k, d_head]
     v: Array,  # [..., n_head, n_k, d_head]
-    n_pad: Array | None = None,  # [batch]
+    n_pad: Ids | None = None,  # [batch]
 ) -> Array:  # [..., n_head, n_q, d_head]
     """Attention to the present and the past only, a block of queries at a time.
 
@@ -137,7 +138,7 @@ def merge_heads(x: Array) -> Array:  # [..., n_head, n_seq, d_head] -> [..., n_s
 
 
 def mha(
-    x: Array, c_attn: Params, c_proj: Params, n_head: int, past: LayerPast | None = None, n_pad: Array | None = None
+    x: Array, c_attn: Params, c_proj: Params, n_head: int, past: LayerPast | None = None, n_pad: Ids | None = None
 ) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     """Multi-head causal self-attention; with `past`, over its keys and values and then this input's own."""
     heads = split_heads(linear(x, **c_attn), 3 * n_head)  # the queries' heads, the keys' and the values'
@@ -155,7 +156,7 @@ def transformer_block(
     ln_2: Params,
     n_head: int,
     past: LayerPast | None = None,
-    n_pad: Array | None = None,
+    n_pad: Ids | None = None,
 ) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     """Attention moves information between positions, the feed-forward network thinks about it at each."""
     x = x + mha(layer_norm(x, **ln_1), **attn, n_head=n_head, past=past, n_pad=n_pad)
@@ -163,7 +164,7 @@ def transformer_block(
 
 
 def embed(
-    inputs: npt.ArrayLike, wte: Array, wpe: Array, n_past: int = 0, n_pad: Array | None = None
+    inputs: npt.ArrayLike, wte: Array, wpe: Array, n_past: int = 0, n_pad: Ids | None = None
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
     """What each token is plus where it stands. Positions go on from `n_past`; a row's first real token has position 0.
 
@@ -192,7 +193,7 @@ def hidden_states(
     n_head: int,
     *,
     cache: KVCache | None = None,
-    n_pad: Array | None = None,
+    n_pad: Ids | None = None,
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
     """The last hidden states, before the projection to the vocabulary. See `gpt2` for the arguments."""
     n_past = cache.length if cache is not None else 0
@@ -215,7 +216,7 @@ def gpt2(
     n_head: int,
     *,
     cache: KVCache | None = None,
-    n_pad: Array | None = None,
+    n_pad: Ids | None = None,
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
     """Logits of the next token behind every token of `inputs`, ids `[n_seq]` or `[batch, n_seq]`.
 

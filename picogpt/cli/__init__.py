@@ -62,3 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         # whoever read our output has left; without this the interpreter would complain again when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"picogpt: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2

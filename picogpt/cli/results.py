@@ -106,6 +106,6 @@ def without_nan(value: Any) -> Any:
 def cell(value: Any, n_digits: int) -> str:
     """The value in a table: without tabs and line ends, and nothing for what is not a number."""
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.{n_digits}f}"
+        return "" if math.isnan(value) else f"{value:z.{n_digits}f}"
     text = "" if value is None else str(value)
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -108,7 +108,7 @@ def form_of(output: Path | None) -> str:
 
 
 def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
-    """A single text; whatever is wrong with it is an error. A table ends with a line about the whole text."""
+    """A single text; whatever is wrong with it is an error. A table ends with the sums of the whole text."""
     records = list(remaining(read_records(args), writer.done))
     if not records:
         return  # an earlier run has done it
@@ -116,7 +116,9 @@ def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
     (scored,) = scorer.score([(record, scorer.encode(record))])
     if args.form == "table" and args.by != "text":
         writer.write(scored.parts)
-        print("\n" + " · ".join(f"{name.replace('_', ' ')} {value:,.5g}" for name, value in scored.summary.items()))
+        print()
+        for name, value in scored.summary.items():
+            print(f"{name.replace('_', ' '):<19}{value:>9,.5g}")
     else:
         writer.write(rows(scored, args, one_text=True))
     if args.plot is not None:

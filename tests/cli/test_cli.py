@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from pathlib import Path
 
@@ -63,15 +64,25 @@ def test_what_is_no_command_is_a_prompt(
     assert called == [rest]
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PicoGPTError("the cause; the remedy"), "picogpt: the cause; the remedy\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "some/file"),
+            "picogpt: some/file: No space left on device\n",
+        ),
+    ],
+)
 def test_bad_input_is_one_line_and_status_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(argv: list[str]) -> int:
-        raise PicoGPTError("the cause; the remedy")
+        raise error
 
     monkeypatch.setattr(import_module("picogpt.cli.info"), "main", fail)
     assert main(["info"]) == 2
-    assert capsys.readouterr() == ("", "picogpt: the cause; the remedy\n")
+    assert capsys.readouterr() == ("", line)
 
 
 def test_an_unknown_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
