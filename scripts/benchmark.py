@@ -290,7 +290,9 @@ def cold_starts(machine: Machine) -> Iterator[Row]:
         f"m, t = M.from_pretrained({folder!r}), T.from_pretrained({folder!r})\n"
         "print(t.decode(m.generate(**t('Not all heroes', return_tensors='pt'), max_new_tokens=1)[0]))"
     )
-    commands = {"picogpt": (python, "-m", "picogpt", "--model", folder, "-n", "1", "Not all heroes")}
+    commands: dict[str, tuple[str, ...]] = {
+        "picogpt": (python, "-m", "picogpt", "--model", folder, "-n", "1", "Not all heroes")
+    }
     if "transformers" in machine.peers:
         commands["transformers"] = (python, "-c", one_token)
 
