@@ -10,6 +10,7 @@ openai/gpt-2, whose numbers this reproduces; the style is that of jaymody/picoGP
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from picogpt.cache import KVCache, LayerPast
 from picogpt.errors import PicoGPTError
 from picogpt.rowwise import rowwise
+from picogpt.threads import each
 
 Array = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.integer[Any]]
@@ -26,7 +28,7 @@ Params = dict[str, Any]
 QUERY_BLOCK = 64  # attention reads a long prompt this many queries at a time
 
 
-@rowwise
+@rowwise(32)
 def gelu(x: Array) -> Array:  # [...] -> [...]
     """Gaussian error linear unit, in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016).
 
@@ -35,8 +37,7 @@ def gelu(x: Array) -> Array:  # [...] -> [...]
     """
     # x * x, because x**3 calls pow; math.sqrt, because a NumPy float64 scalar would make float32 float64
     minus_2u = -2 * math.sqrt(2 / math.pi) * x * (1 + 0.044715 * (x * x))
-    with np.errstate(over="ignore"):  # far to the left exp is infinite, and x / inf the 0 that is meant
-        return x / (1 + np.exp(minus_2u))
+    return x / (1 + np.exp(np.minimum(minus_2u, 80)))  # exp(80), because float32 has no exp(89)
 
 
 def softmax(x: Array) -> Array:  # [..., n] -> [..., n]
@@ -51,25 +52,31 @@ def mean(x: Array) -> Array:  # [..., n] -> [..., 1]
     return x.sum(axis=-1, keepdims=True) / x.shape[-1]  # np.mean takes five times as long over one row
 
 
-@rowwise
+@rowwise(128)
 def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-5) -> Array:  # [..., n_embd] -> [..., n_embd]
     """Mean 0 and variance 1 along the last axis, then scale by g and shift by b (Ba et al. 2016)."""
-    centred = x - mean(x)
-    return g * (centred / np.sqrt(mean(centred * centred) + eps)) + b
-
-
-def project(x: Array, w: Array) -> Array:  # [..., n_in], [n_in, n_out] -> [..., n_out]
-    """x @ w as one product over all rows. Of a batch `[batch, n_seq, n_in]` NumPy would make one a sequence, and read
-    the weights as often."""
-    return (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], w.shape[-1])
-
-
-def linear(x: Array, w: Array, b: Array) -> Array:  # [..., n_in], [n_in, n_out], [n_out] -> [..., n_out]
-    y = project(x, w)
+    y = x - mean(x)
+    variance = np.vecdot(y, y)[..., None] / y.shape[-1]
+    y /= np.sqrt(variance + eps)
+    y *= g
     y += b
     return y
 
 
+@rowwise(128)
+def project(x: Array, w: Array) -> Array:  # [..., n_in], [n_in, n_out] -> [..., n_out]
+    """x @ w, of a batch as one product over all of its rows: NumPy would make one a sequence, and read w as often."""
+    return x @ w
+
+
+@rowwise(128)
+def linear(x: Array, w: Array, b: Array) -> Array:  # [..., n_in], [n_in, n_out], [n_out] -> [..., n_out]
+    y = x @ w
+    y += b
+    return y
+
+
+@rowwise(128)
 def ffn(x: Array, c_fc: Params, c_proj: Params) -> Array:  # [..., n_embd] -> [..., n_embd]
     """The feed-forward network: up to four times the width, gelu, and down again, each position by itself."""
     return linear(gelu(linear(x, **c_fc)), **c_proj)
@@ -118,13 +125,22 @@ def causal_attention(
     n_q, n_k = q.shape[-2], k.shape[-2]
     if n_q == 1 and n_pad is None:
         return attention(q, k, v)  # the last position may look at all there is
+    if q.ndim == 3:
+        return causal_attention(q[None], k[None], v[None])[0]
     out = np.empty_like(q)
-    for start in range(0, n_q, QUERY_BLOCK):
-        end = min(start + QUERY_BLOCK, n_q)
-        n_seen = n_k - n_q + end
-        n_masked = end - start if n_pad is None else n_seen  # the keys before this block are the past of all of it
-        mask = causal_mask(end - start, n_masked, n_pad, q.dtype)
-        out[..., start:end, :] = attention(q[..., start:end, :], k[..., :n_seen, :], v[..., :n_seen, :], mask)
+    n_rows = max(1, QUERY_BLOCK // n_q)  # of the batch, in one block
+
+    def block(place: tuple[int, int]) -> None:
+        row, start = place
+        rows, queries = slice(row, row + n_rows), slice(start, start + QUERY_BLOCK)
+        q_block = q[rows, :, queries]
+        n = q_block.shape[-2]
+        n_seen = n_k - n_q + start + n
+        n_masked, pads = (n, None) if n_pad is None else (n_seen, n_pad[rows])  # keys before the block are open to it
+        mask = causal_mask(n, n_masked, pads, q.dtype)
+        out[rows, :, queries] = attention(q_block, k[rows, :, :n_seen], v[rows, :, :n_seen], mask)
+
+    each(block, product(range(0, len(q), n_rows), range(0, n_q, QUERY_BLOCK)), len(q) * n_q)
     return out
 
 

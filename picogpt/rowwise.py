@@ -1,4 +1,4 @@
-"""Large arrays, worked on in parts that stay in the cache.
+"""Large arrays, worked on in parts that stay in the cache, side by side.
 
 A formula in NumPy walks through memory once for every operator. Over a long prompt's hidden layer (12 MB) each walk
 reads and writes main memory; over a part of it that fits the cache only the first one does.
@@ -6,6 +6,7 @@ reads and writes main memory; over a part of it that fits the cache only the fir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec
@@ -13,26 +14,36 @@ from typing import Any, Concatenate, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.threads import each
+
 Array = npt.NDArray[np.floating[Any]]
 P = ParamSpec("P")
 
-PART_SIZE = 1 << 16  # numbers in one part: 256 KB of float32, so that a part and a temporary or two fit a core's cache
 
+def rowwise(
+    n_rows: int,
+) -> Callable[[Callable[Concatenate[Array, P], Array]], Callable[Concatenate[Array, P], Array]]:
+    """Make a function that maps every row of a matrix by itself take any array of rows (the last axis), in parts.
 
-def rowwise(f: Callable[Concatenate[Array, P], Array]) -> Callable[Concatenate[Array, P], Array]:
-    """Make `f`, which maps each row (the last axis) by itself to a row of the same length, work part by part.
-
-    The result is that of `f`, bit for bit; `f` itself stays at hand as `__wrapped__`.
+    A part has at most `n_rows`. The result is that of all rows at once, but for rounding; the function itself stays
+    at hand as `__wrapped__`.
     """
 
-    def part_by_part(x: Array, /, *args: P.args, **kwargs: P.kwargs) -> Array:  # [..., n] -> [..., n]
-        if x.size <= PART_SIZE:
-            return f(x, *args, **kwargs)
-        rows = x.reshape(-1, x.shape[-1])
-        result = np.empty_like(rows)
-        step = max(1, PART_SIZE // rows.shape[1])
-        for start in range(0, len(rows), step):
-            result[start : start + step] = f(rows[start : start + step], *args, **kwargs)
-        return result.reshape(x.shape)
+    def in_parts(f: Callable[Concatenate[Array, P], Array]) -> Callable[Concatenate[Array, P], Array]:
+        def part_by_part(x: Array, /, *args: P.args, **kwargs: P.kwargs) -> Array:  # [..., n_in] -> [..., n_out]
+            rows = x.reshape(-1, x.shape[-1])
+            if len(rows) <= 2 * n_rows:
+                y = f(rows, *args, **kwargs)
+            else:
+                y = np.empty((len(rows), f(rows[:0], *args, **kwargs).shape[1]), x.dtype)
+                step = math.ceil(len(rows) / (2 * math.ceil(len(rows) / (2 * n_rows))))
 
-    return update_wrapper(part_by_part, f)
+                def work(start: int) -> None:
+                    y[start : start + step] = f(rows[start : start + step], *args, **kwargs)
+
+                each(work, range(0, len(rows), step), len(rows))
+            return y.reshape(*x.shape[:-1], y.shape[1])
+
+        return update_wrapper(part_by_part, f)
+
+    return in_parts

@@ -16,11 +16,12 @@ import numpy.typing as npt
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.model import Array, Params, hidden_states, project
+from picogpt.threads import each
 
 Ids = npt.NDArray[np.int64]
 
 BATCH_TOKENS = 8192  # read in one pass
-VOCABULARY_BLOCK = 64  # positions projected to the vocabulary at once: all of a text would be [n_seq, n_vocab]
+VOCABULARY_BLOCK = 128  # positions projected to the vocabulary at once: all of a text would be [n_seq, n_vocab]
 
 
 class TokenScores(NamedTuple):
@@ -137,7 +138,8 @@ def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, se
     n = len(targets)
     logprob, entropy = np.empty(n), np.full(n, np.nan)
     rank, mass = np.zeros(n, np.int64), np.empty((n, 0 if sets is None else sets.shape[1]))
-    for start in range(0, n, VOCABULARY_BLOCK):
+
+    def read(start: int) -> None:
         block = slice(start, start + VOCABULARY_BLOCK)
         logits = project(x[block], wte.T)
         chosen = logits[np.arange(len(logits)), targets[block]]
@@ -145,13 +147,15 @@ def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, se
             rank[block] = (logits > chosen[:, None]).sum(axis=-1) + 1
         best = logits.max(axis=-1)
         logits -= best[:, None]
-        weights = np.exp(logits)
+        weights = np.exp(logits, out=None if details else logits)
         total = weights.sum(axis=-1).astype(np.float64)
         logprob[block] = (chosen - best) - np.log(total)
         if details:
             entropy[block] = np.log(total) - np.einsum("ij,ij->i", weights, logits) / total
         if sets is not None:
             mass[block] = weights @ sets / total[:, None]
+
+    each(read, range(0, n, VOCABULARY_BLOCK), n)
     with np.errstate(divide="ignore"):  # no token of a set may be possible
         return TokenScores(logprob, rank, entropy, np.log(mass))
 

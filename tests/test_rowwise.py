@@ -8,21 +8,43 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from picogpt import rowwise
+from picogpt import threads
 from picogpt.model import gelu, layer_norm
+from picogpt.rowwise import rowwise
+
+Array = npt.NDArray[Any]
 
 
-@pytest.mark.parametrize("part_size", [1, 7, 50, 10**6])
-@pytest.mark.parametrize("shape", [(11,), (1, 11), (13, 11), (2, 3, 5, 11)])
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 50])
+@pytest.mark.parametrize("shape", [(11,), (0, 11), (1, 11), (13, 11), (2, 3, 5, 11)])
+@pytest.mark.parametrize("few_rows", [0, 256])
 def test_parts_give_what_the_whole_gives(
-    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], part_size: int
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], n_rows: int, few_rows: int
 ) -> None:
-    """The last part is short, a row may be longer than a part, and a view's rows are not neighbours in memory."""
-    monkeypatch.setattr(rowwise, "PART_SIZE", part_size)
+    """The last part is short, and a view's rows are not neighbours in memory; with and without threads."""
+    monkeypatch.setattr(threads, "FEW_ROWS", few_rows)
     rng = np.random.default_rng(0)
-    whole: npt.NDArray[Any] = rng.standard_normal((*shape[:-1], 2 * shape[-1])).astype(np.float32)
+    whole: Array = rng.standard_normal((*shape[:-1], 2 * shape[-1])).astype(np.float32)
     g, b = rng.standard_normal((2, shape[-1])).astype(np.float32)
     functions: list[tuple[Any, tuple[Any, ...]]] = [(gelu, ()), (layer_norm, (g, b))]
     for x in (np.ascontiguousarray(whole[..., ::2]), whole[..., ::2]):
         for function, args in functions:
-            np.testing.assert_array_equal(function(x, *args), function.__wrapped__(x, *args))
+            in_parts = rowwise(n_rows)(function.__wrapped__)
+            np.testing.assert_array_equal(in_parts(x, *args), function.__wrapped__(x, *args))
+
+
+@pytest.mark.parametrize("n_rows", [1, 4, 5, 6, 23, 24])
+def test_no_part_has_more_rows_than_allowed_and_rows_may_change_their_length(n_rows: int) -> None:
+    sizes = []
+
+    @rowwise(6)
+    def doubled(x: Array) -> Array:
+        sizes.append(len(x))
+        return np.concatenate([x, x], axis=1)
+
+    x = np.arange(3.0 * n_rows).reshape(n_rows, 3)
+    np.testing.assert_array_equal(doubled(x), np.concatenate([x, x], axis=1))
+    assert max(sizes) <= 12
+    if n_rows > 12:
+        assert max(sizes) <= 6
+        assert sum(sizes) == n_rows

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from picogpt import model
 from picogpt.model import QUERY_BLOCK, Array, Params, causal_mask, mean, merge_heads, project, softmax, split_heads
-from picogpt.rowwise import PART_SIZE, rowwise
+from picogpt.rowwise import rowwise
 
 Ids = npt.NDArray[np.integer[Any]]
 Back = Callable[[Array], Array]  # dy -> dx
@@ -26,12 +26,14 @@ BackLayer = Callable[[Array], tuple[Array, Params]]  # dy -> dx, and the gradien
 BackAttention = Callable[[Array], tuple[Array, Array, Array]]  # dy -> dq, dk, dv
 Drop = Callable[[Array], tuple[Array, Back]]
 
+LOGITS_AT_ONCE = 1 << 18  # 1 MB of float32, and as much for their gradients: they stay in the cache
+
 
 def gelu(x: Array) -> tuple[Array, Back]:  # [...] -> [...]
     return model.gelu(x), lambda dy: dy * gelu_slope(x)
 
 
-@rowwise
+@rowwise(32)
 def gelu_slope(x: Array) -> Array:  # [...] -> [...]
     """gelu(x) is x σ(2u) with 2u = c (x + 0.044715 x³), so its slope is σ + x σ (1 − σ) 2u'."""
     c = 2 * math.sqrt(2 / math.pi)
@@ -220,7 +222,7 @@ def projected_cross_entropy(x: Array, wte: Array, targets: Ids) -> tuple[float, 
     Logits are n_vocab wide. They are made and used up for some positions at a time, and never kept.
     """
     loss, dx, dwte = 0.0, np.empty_like(x), np.zeros_like(wte)
-    n_at_once = max(1, 4 * PART_SIZE // len(wte))
+    n_at_once = max(1, LOGITS_AT_ONCE // len(wte))
     for start in range(0, targets.size, n_at_once):
         part = slice(start, start + n_at_once)
         x_part, targets_part = rows(x)[part], targets.reshape(-1)[part]

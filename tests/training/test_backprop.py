@@ -148,7 +148,7 @@ def test_the_loss_is_the_same_however_many_logits_are_made_at_a_time(monkeypatch
     x, wte = normal(13, 5), normal(7, 5)
     targets = np.arange(13) % 7
     whole = backprop.projected_cross_entropy(x, wte, targets)
-    monkeypatch.setattr(backprop, "PART_SIZE", 7)
+    monkeypatch.setattr(backprop, "LOGITS_AT_ONCE", 28)
     parts = backprop.projected_cross_entropy(x, wte, targets)
     for i in range(3):
         np.testing.assert_allclose(np.asarray(parts[i]), np.asarray(whole[i]), rtol=1e-12)
