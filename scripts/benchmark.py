@@ -116,6 +116,7 @@ class Machine:
         import numpy as np
         from engines import CTranslate2, LlamaCpp, PicoGPT, Transformers
 
+        from picogpt.arrange import for_decoding
         from picogpt.checkpoints import read_checkpoint, write_huggingface
         from picogpt.quantize import quantize_params
         from picogpt.tokenizers import ByteLevelBPE
@@ -127,10 +128,12 @@ class Machine:
         self.checkpoint = folder
         write_huggingface(folder, self.hparams, init_params(self.hparams, self.rng))
         ByteLevelBPE.gpt2().save(folder, "huggingface")
-        _, self.params = read_checkpoint(folder)
+        _, mapped = read_checkpoint(folder)
+        self.params = for_decoding(mapped)
 
+        self.mapped = PicoGPT(mapped, n_head, "picogpt, mapped")
         self.picogpt = PicoGPT(self.params, n_head)
-        self.int8 = PicoGPT(quantize_params(self.params), n_head, "picogpt int8")
+        self.int8 = PicoGPT(quantize_params(mapped), n_head, "picogpt int8")
         self.engines: list[Any] = [self.picogpt]
         if "transformers" in self.peers:
             self.engines.append(Transformers(folder, args.threads))
@@ -181,7 +184,7 @@ def decoding(machine: Machine) -> Iterator[Row]:
     ]
     for n_past, n, goals, repeats in ((16, 64, first_goals, 5), (900, 32, [Goal("picogpt", "floor", 1.25)], 3)):
         prompt = machine.prompt(n_past)
-        engines = [*machine.engines, machine.int8, *machine.ctranslate2]
+        engines = [*machine.engines, machine.mapped, machine.int8, *machine.ctranslate2]
         contenders: dict[str, Contender] = {"floor": machine.floor(n_past + n // 2)}
         contenders |= {engine.name: partial(decode, engine, prompt, n) for engine in engines}
         yield Row(f"Decode one token at a time, {n} tokens after {n_past}", "ms / token", contenders, goals, repeats)
@@ -383,7 +386,7 @@ def tokenizers(machine: Machine) -> Iterator[Row]:
 def training_step(machine: Machine) -> Iterator[Row]:
     import numpy as np
 
-    from picogpt.training.blas import one_blas_thread
+    from picogpt.threads import one_blas_thread
     from picogpt.training.trainer import Settings, State, gpt2_loss_and_grads, init_params, training_steps
 
     hparams = {"n_vocab": 1024, "n_ctx": 256, "n_embd": 192, "n_head": 6, "n_layer": 6}

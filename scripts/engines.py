@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from picogpt import KVCache
+from picogpt.arrange import for_decoding
 from picogpt.checkpoints import nest, param_shapes, read_checkpoint
 from picogpt.generation import generate_batch, generate_stream
 from picogpt.model import Params, hidden_states
@@ -69,7 +70,7 @@ class PicoGPT:
 def print_decoding(checkpoint: str) -> None:
     """The milliseconds that a token took, of a model in float32."""
     hparams, params = read_checkpoint(Path(checkpoint))
-    print_ms_a_token(PicoGPT(params, hparams["n_head"]), 65)
+    print_ms_a_token(PicoGPT(for_decoding(params), hparams["n_head"]), 65)
 
 
 def print_reading(checkpoint: str) -> None:

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "picogpt"
 
 # from the ground up; a module may import what stands below its own floor, and its own folder
 FLOORS = [
-    {"errors", "quantize"},
-    {"cache", "rowwise", "tokenizers", "checkpoints", "sampling", "windows"},
+    {"errors", "quantize", "threads"},
+    {"arrange", "cache", "rowwise", "tokenizers", "checkpoints", "sampling", "windows"},
     {"model", "stopping"},
     {"rows"},
     {"lookup"},
@@ -59,7 +59,17 @@ def test_imports_run_downward(path: Path) -> None:
 
 def test_importing_picogpt_is_light() -> None:
     """A cold start is most of a short run: what only some commands need loads in those commands."""
-    heavy = {"requests", "tqdm", "tensorflow", "torch", "matplotlib", "safetensors", "urllib3", "hypothesis"}
+    heavy = {
+        "requests",
+        "tqdm",
+        "tensorflow",
+        "torch",
+        "matplotlib",
+        "safetensors",
+        "threadpoolctl",
+        "urllib3",
+        "hypothesis",
+    }
     code = "import sys, picogpt, picogpt.cli; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not heavy & set(result.stdout.split())

@@ -1,0 +1,56 @@
+"""Where the weights lie in memory: an order that one row at a time reads faster than that of the files.
+
+    params = for_decoding(params)  # the same params; 124M's take a tenth of a second
+
+A row times a weight is as fast as the memory where the weight has long rows in memory, and slower where they are
+short. Those of the files are as long as a layer's output, which is short in the second layer of the feed-forward
+network, or as long as its input, which is short in the embedding when it is the output projection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt.threads import each
+
+Array = npt.NDArray[np.floating[Any]]
+Params = dict[str, Any]
+
+N_ROWS = 64  # copied at a time: their column is a line of the cache or more in the copy
+
+
+class Embedding:
+    """A matrix that is kept twice: by rows, for `m[ids]`, and by columns, which is its transpose `m.T`."""
+
+    def __init__(self, rows: Array) -> None:
+        self.rows, self.T = rows, transposed(rows)
+        self.shape, self.dtype = rows.shape, rows.dtype
+
+    def __getitem__(self, ids: Any) -> Array:  # [...] -> [..., n_columns]
+        return self.rows[ids]
+
+
+def for_decoding(params: Params) -> Params:
+    """The same params, with copies of two fifths of the weights; int8 weights are left as they are."""
+    if not isinstance(params["wte"], np.ndarray):
+        return params
+    blocks = []
+    for block in params["blocks"]:
+        c_proj = block["mlp"]["c_proj"]
+        c_proj = {**c_proj, "w": transposed(c_proj["w"]).T}
+        blocks.append({**block, "mlp": {**block["mlp"], "c_proj": c_proj}})
+    return {**params, "wte": Embedding(params["wte"]), "blocks": blocks}
+
+
+def transposed(w: Array) -> Array:  # [n_rows, n_columns] -> [n_columns, n_rows]
+    """A copy of wᵀ in C order."""
+    copy = np.empty(w.shape[::-1], w.dtype)
+
+    def work(start: int) -> None:
+        copy[:, start : start + N_ROWS] = w[start : start + N_ROWS].T
+
+    each(work, range(0, len(w), N_ROWS), len(w))
+    return copy
