@@ -61,6 +61,8 @@ class Int8Columns:
         q, scale = self.T.q, self.T.scale
         n_in, n_out = self.shape
         y = np.empty((len(x), n_out), x.dtype)
+        if not len(x):
+            return y
         buffer = np.empty((max(1, PART_SIZE // n_in), n_in), x.dtype)
         for start in range(0, n_out, len(buffer)):
             part = buffer[: n_out - start]

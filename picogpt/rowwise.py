@@ -25,8 +25,9 @@ def rowwise(
 ) -> Callable[[Callable[Concatenate[Array, P], Array]], Callable[Concatenate[Array, P], Array]]:
     """Make a function that maps every row of a matrix by itself take any array of rows (the last axis), in parts.
 
-    A part has at most `n_rows`. The result is that of all rows at once, but for rounding; the function itself stays
-    at hand as `__wrapped__`.
+    Up to twice `n_rows` are one part; more are an even number of parts, so that two threads end together, with at most
+    `n_rows` each. The result is that of all rows at once, but for rounding; the function itself stays at hand as
+    `__wrapped__`.
     """
 
     def in_parts(f: Callable[Concatenate[Array, P], Array]) -> Callable[Concatenate[Array, P], Array]:
@@ -36,7 +37,8 @@ def rowwise(
                 y = f(rows, *args, **kwargs)
             else:
                 y = np.empty((len(rows), f(rows[:0], *args, **kwargs).shape[1]), x.dtype)
-                step = math.ceil(len(rows) / (2 * math.ceil(len(rows) / (2 * n_rows))))
+                n_parts = 2 * math.ceil(len(rows) / (2 * n_rows))
+                step = math.ceil(len(rows) / n_parts)
 
                 def work(start: int) -> None:
                     y[start : start + step] = f(rows[start : start + step], *args, **kwargs)

@@ -17,7 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt import model
-from picogpt.model import QUERY_BLOCK, Array, Params, causal_mask, mean, merge_heads, project, softmax, split_heads
+from picogpt.model import (
+    QUERY_BLOCK,
+    ROW_BLOCK,
+    Array,
+    Params,
+    causal_mask,
+    mean,
+    merge_heads,
+    project,
+    softmax,
+    split_heads,
+)
 from picogpt.rowwise import rowwise
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -33,7 +44,7 @@ def gelu(x: Array) -> tuple[Array, Back]:  # [...] -> [...]
     return model.gelu(x), lambda dy: dy * gelu_slope(x)
 
 
-@rowwise(32)
+@rowwise(ROW_BLOCK // 4)
 def gelu_slope(x: Array) -> Array:  # [...] -> [...]
     """gelu(x) is x σ(2u) with 2u = c (x + 0.044715 x³), so its slope is σ + x σ (1 − σ) 2u'."""
     c = 2 * math.sqrt(2 / math.pi)
