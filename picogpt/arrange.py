@@ -27,14 +27,14 @@ class Embedding:
 
     def __init__(self, rows: Array) -> None:
         self.rows, self.T = rows, transposed(rows)
-        self.shape, self.dtype = rows.shape, rows.dtype
+        self.shape = rows.shape
 
     def __getitem__(self, ids: Any) -> Array:  # [...] -> [..., n_columns]
         return self.rows[ids]
 
 
 def for_decoding(params: Params) -> Params:
-    """The same params, with copies of two fifths of the weights; int8 weights are left as they are."""
+    """The same params, with copies of half of the weights; int8 weights are left as they are."""
     if not isinstance(params["wte"], np.ndarray):
         return params
     blocks = []

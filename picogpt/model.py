@@ -38,7 +38,8 @@ def gelu(x: Array) -> Array:  # [...] -> [...]
     """
     # x * x, because x**3 calls pow; math.sqrt, because a NumPy float64 scalar would make float32 float64
     minus_2u = -2 * math.sqrt(2 / math.pi) * x * (1 + 0.044715 * (x * x))
-    return x / (1 + np.exp(np.minimum(minus_2u, 80)))  # exp(80), because float32 has no exp(89)
+    with np.errstate(over="ignore"):  # far to the left exp is infinite, and x / inf the 0 that is meant
+        return x / (1 + np.exp(minus_2u))
 
 
 def softmax(x: Array) -> Array:  # [..., n] -> [..., n]

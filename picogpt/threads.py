@@ -45,11 +45,10 @@ def each(work: Callable[[T], object], items: Iterable[T], n_rows: int) -> None:
             waiting.clear()
             raise
 
-    if n_rows <= FEW_ROWS or not BUSY.acquire(blocking=False):
+    if n_rows <= FEW_ROWS or (n_threads := n_blas_threads()) < 2 or not BUSY.acquire(blocking=False):
         return run()
     try:
-        n_threads = n_blas_threads()
-        with one_blas_thread():
+        with blas().limit(limits=1):
             futures = [pool().submit(run) for _ in range(min(n_threads, len(waiting)) - 1)]
             try:
                 run()

@@ -28,8 +28,9 @@ def test_every_item_is_done_once() -> None:
 
 def test_many_rows_are_done_side_by_side() -> None:
     """Each of two items waits for the other to begin: one after the other they would wait in vain."""
-    both = threading.Barrier(2, timeout=10)
-    each(lambda _: both.wait(), range(2), MANY)
+    both, arrived = threading.Barrier(2, timeout=10), []
+    each(lambda _: arrived.append(both.wait()), range(2), MANY)
+    assert sorted(arrived) == [0, 1]
 
 
 def test_few_rows_stay_in_their_thread_and_so_do_the_parts_of_a_part() -> None:
