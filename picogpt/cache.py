@@ -1,7 +1,8 @@
 """The key-value cache: what attention has already computed about the past, so that it is computed once.
 
-The arrays are allocated at full length at the start (the operating system hands out the pages only as they
-are written), so a step writes its own keys and values and copies nothing.
+The arrays are allocated at full length at the start, so a step writes its own keys and values and copies nothing.
+Ask for no more positions than will be filled: a page of memory can be 2 MB large, so that every head's few positions
+take as much as they ever could, and the operating system clears all of it first.
 """
 
 from __future__ import annotations

@@ -142,7 +142,8 @@ def causal_attention(
         mask = causal_mask(n, n_masked, pads, q.dtype)
         out[rows, :, queries] = attention(q_block, k[rows, :, :n_seen], v[rows, :, :n_seen], mask)
 
-    each(block, product(range(0, len(q), n_rows), range(0, n_q, QUERY_BLOCK)), len(q) * n_q)
+    starts = range(0, n_q, QUERY_BLOCK)[::-1]  # the last block has the most keys: begun first, it is not waited for
+    each(block, product(range(0, len(q), n_rows), starts), len(q) * n_q)
     return out
 
 

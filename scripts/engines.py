@@ -57,7 +57,7 @@ class PicoGPT:
         return [time.perf_counter() for _ in generate_stream(prompt, self.params, self.n_head, n)]
 
     def read(self, prompt: Ids) -> None:
-        cache = KVCache.for_params(self.params, self.n_head)
+        cache = KVCache.for_params(self.params, self.n_head, n_ctx=len(prompt))
         hidden_states(prompt, **self.params, n_head=self.n_head, cache=cache)[-1:] @ self.params["wte"].T
 
     def decode_batch(self, prompts: list[Ids], n: int) -> None:
