@@ -32,19 +32,20 @@ def rowwise(
 
     def in_parts(f: Callable[Concatenate[Array, P], Array]) -> Callable[Concatenate[Array, P], Array]:
         def part_by_part(x: Array, /, *args: P.args, **kwargs: P.kwargs) -> Array:  # [..., n_in] -> [..., n_out]
-            rows = x.reshape(-1, x.shape[-1])
-            if len(rows) <= 2 * n_rows:
-                y = f(rows, *args, **kwargs)
-            else:
-                y = np.empty((len(rows), f(rows[:0], *args, **kwargs).shape[1]), x.dtype)
-                n_parts = 2 * math.ceil(len(rows) / (2 * n_rows))
-                step = math.ceil(len(rows) / n_parts)
+            if x.ndim != 2:
+                y = part_by_part(x.reshape(-1, x.shape[-1]), *args, **kwargs)
+                return y.reshape(*x.shape[:-1], y.shape[1])
+            if len(x) <= 2 * n_rows:
+                return f(x, *args, **kwargs)
+            y = np.empty((len(x), f(x[:0], *args, **kwargs).shape[1]), x.dtype)
+            n_parts = 2 * math.ceil(len(x) / (2 * n_rows))
+            step = math.ceil(len(x) / n_parts)
 
-                def work(start: int) -> None:
-                    y[start : start + step] = f(rows[start : start + step], *args, **kwargs)
+            def work(start: int) -> None:
+                y[start : start + step] = f(x[start : start + step], *args, **kwargs)
 
-                each(work, range(0, len(rows), step), len(rows))
-            return y.reshape(*x.shape[:-1], y.shape[1])
+            each(work, range(0, len(x), step), len(x))
+            return y
 
         return update_wrapper(part_by_part, f)
 
