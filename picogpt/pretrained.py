@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from picogpt import checkpoints
 from picogpt.checkpoints import HParams, Layout, Params
-from picogpt.checkpoints.files import publish
 from picogpt.errors import PicoGPTError
+from picogpt.files import publish
 from picogpt.quantize import Int8Rows, quantize_params
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
 

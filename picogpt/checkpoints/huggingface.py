@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from picogpt.checkpoints.files import read_json, replacing
 from picogpt.checkpoints.names import (
     HPARAMS,
     HParams,
@@ -24,6 +23,7 @@ from picogpt.checkpoints.names import (
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_object, replacing
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -48,7 +48,7 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
 
 def read_hparams(path: Path) -> HParams:
     """The model's five numbers, from a `config.json` that describes a plain GPT-2; else `PicoGPTError`."""
-    config = read_json(path)
+    config = read_object(path)
     n_embd = config.get("n_embd")
     supported = SUPPORTED | {"n_inner": (None, 4 * n_embd if isinstance(n_embd, int) else None)}
     wrong = [
@@ -67,7 +67,7 @@ def weight_files(directory: Path) -> list[Path]:
     index = directory / WEIGHTS_INDEX
     if (directory / WEIGHTS).is_file() or not index.is_file():
         return [directory / WEIGHTS]
-    weight_map = read_json(index).get("weight_map")
+    weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise PicoGPTError(f"{index} has no weight_map, which says what file each weight is in")
     return sorted({directory / str(name) for name in weight_map.values()})

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from picogpt.checkpoints.files import read_json, replacing, require_files
 from picogpt.checkpoints.names import (
     HParams,
     Params,
@@ -21,6 +20,7 @@ from picogpt.checkpoints.names import (
 )
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_object, replacing, require_files
 
 HPARAMS = "hparams.json"
 CHECKPOINT = "checkpoint"
@@ -29,7 +29,7 @@ PREFIX = "model.ckpt"
 
 def read_hparams(path: Path) -> HParams:
     """The five numbers in an `hparams.json`."""
-    return check_hparams(read_json(path), str(path))
+    return check_hparams(read_object(path), str(path))
 
 
 def read_prefix(path: Path) -> Path:

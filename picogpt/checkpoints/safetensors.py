@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.checkpoints.files import Bytes, map_file, replacing, require_files
 from picogpt.errors import PicoGPTError
+from picogpt.files import Bytes, map_file, replacing, require_files
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.checkpoints.files import Bytes, map_file, replacing, require_files
 from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, number, parse_message, varint_field
 from picogpt.checkpoints.sorted_table import masked_crc32c, read_table, table_bytes
 from picogpt.errors import PicoGPTError
+from picogpt.files import Bytes, map_file, replacing, require_files
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
         raise PicoGPTError(
             f"{args.data} is not there; name a text with --data FILE, or get one: picogpt download tinyshakespeare"
         )
-    from picogpt.tokenizers.files import read_text
+    from picogpt.files import read_text
     from picogpt.training.plot import draw_losses
 
     curves = climb(read_text(args.data), args.steps, args.seed)

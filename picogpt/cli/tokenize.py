@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 def read_input(args: argparse.Namespace) -> str:
     """The text; raises `PicoGPTError` when there is none, or two, or it is not UTF-8."""
-    from picogpt.tokenizers.files import read_text
+    from picogpt.files import read_text
 
     if args.text is not None and args.file is not None:
         raise PicoGPTError("give a TEXT or a --file, not both")

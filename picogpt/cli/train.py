@@ -103,7 +103,7 @@ def resume(resume: Path, data: tuple[Path, ...] = (), **others: Any) -> Run:
 def start(options: dict[str, Any], n_threads: int) -> Run:
     import numpy as np
 
-    from picogpt.tokenizers.files import read_text
+    from picogpt.files import read_text
     from picogpt.training.run import Run
     from picogpt.training.trainer import Settings, init_params
 

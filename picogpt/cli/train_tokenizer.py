@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     from picogpt import tokenizers
-    from picogpt.tokenizers.files import read_parts
+    from picogpt.files import read_parts
 
     args = parser().parse_args(argv)
     if args.n_vocab is not None and args.kind != "bpe":

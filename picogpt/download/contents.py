@@ -7,9 +7,9 @@ from pathlib import Path
 
 from picogpt import checkpoints
 from picogpt.checkpoints import huggingface, openai, tf_bundle
-from picogpt.checkpoints.files import read_json
 from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_object
 from picogpt.tokenizers import load_tokenizer
 
 
@@ -40,7 +40,7 @@ def check_content(path: Path, name: str, directory: Path) -> None:
         case huggingface.CONFIG:
             huggingface.read_hparams(path)
         case "encoder.json" | "vocab.json":
-            read_json(path)
+            read_object(path)
         case "vocab.bpe" | "merges.txt":
             check_merges(path)
         case openai.CHECKPOINT:

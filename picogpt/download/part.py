@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from requests import Response
 
-from picogpt.checkpoints.files import publish
 from picogpt.errors import PicoGPTError
+from picogpt.files import publish
 
 
 class Remote(NamedTuple):

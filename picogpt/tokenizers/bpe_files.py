@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_json, read_text, write_text
 from picogpt.tokenizers.base import END_OF_TEXT, is_special
-from picogpt.tokenizers.files import read_json, read_text, write_text
 
 Layout = Literal["openai", "huggingface"]
 FILES: dict[Layout, tuple[str, str]] = {

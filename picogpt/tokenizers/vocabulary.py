@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_json, write_text
 from picogpt.tokenizers.base import (
     END_OF_TEXT,
     UNKNOWN,
@@ -17,7 +18,6 @@ from picogpt.tokenizers.base import (
     is_special,
     without_surrogates,
 )
-from picogpt.tokenizers.files import read_json, write_text
 
 FILE = "picogpt_tokenizer.json"  # {"kind": …, "vocab": [the tokens, in the order of their ids]}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from picogpt.checkpoints.files import replacing
 from picogpt.errors import PicoGPTError
+from picogpt.files import replacing
 from picogpt.model import Array
 from picogpt.training.backprop import Ids, cross_entropy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from picogpt.checkpoints.files import replacing
+from picogpt.files import replacing
 
 Curve = Sequence[tuple[float, float]]  # steps and losses
 

@@ -19,8 +19,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from picogpt.checkpoints import HParams, flatten, nest, write_huggingface, write_openai
-from picogpt.checkpoints.files import read_json, replacing
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_object, replacing
 from picogpt.model import Params
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
@@ -93,7 +93,7 @@ class Run:
         """The run as its last checkpoint left it. Raises `PicoGPTError` when there is none."""
         if not (out / "training" / "run.json").is_file():
             raise PicoGPTError(f"{out} holds no training run; start one with --out {out}")
-        facts = read_json(out / "training" / "run.json")
+        facts = read_object(out / "training" / "run.json")
         state = read_state(out / "training" / "state.npz")
         log = read_log(out / "loss.csv", state.step)
         settings = Settings(**facts["settings"])

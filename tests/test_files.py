@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_object, read_parts, read_text, replacing, write_text
 from picogpt.tokenizers import CharTokenizer, WordTokenizer
 from picogpt.tokenizers.bpe import WORD
-from picogpt.tokenizers.files import read_parts, read_text, write_text
 from tests.tokenizers.strategies import texts
 
 
@@ -49,3 +49,35 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PicoGPTError, match=r"cannot write .*file/below: "):
         write_text(tmp_path / "file" / "below", "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"missing: .*config\.json; the model is not complete, download or copy it again$"),
+        (b'{"a": 1', r"config\.json is not JSON: .* at line 1, column 8; is it complete\?$"),
+        (b"[1]", r"config\.json should hold a JSON object, not list$"),
+        (b"\xff", r"config\.json is not UTF-8: byte 0xff at offset 0$"),
+    ],
+)
+def test_a_file_without_an_object_is_told(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PicoGPTError, match=message):
+        read_object(path)
+
+
+def test_what_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "old")
+
+    def interrupted() -> None:
+        with replacing(path) as file:
+            file.write(b"ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]

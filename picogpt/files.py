@@ -1,0 +1,127 @@
+"""Files: read as text, as JSON or as mapped memory, and written whole or not at all."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import regex
+
+from picogpt.errors import PicoGPTError
+
+Bytes = npt.NDArray[np.uint8]
+
+LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
+
+
+def read_parts(path: Path, n_bytes: int = 1 << 24) -> Iterator[str]:
+    """The file's text in parts of about `n_bytes`, which end between words: behind a word and before white space.
+
+    Raises `PicoGPTError` when the file cannot be read or is not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    text = ""
+    n_read = 0
+    try:
+        with path.open("rb") as file:
+            while data := file.read(n_bytes):
+                n_read += len(data)
+                text += decoder.decode(data)
+                if match := LAST_WORD_END.search(text):
+                    yield text[: match.end()]
+                    text = text[match.end() :]
+            text += decoder.decode(b"", final=True)
+    except OSError as error:
+        raise PicoGPTError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        offset = n_read - len(error.object) + error.start  # the decoder may have kept bytes of the part before
+        raise PicoGPTError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {offset}") from error
+    if text:
+        yield text
+
+
+def read_text(path: Path) -> str:
+    """The file's whole text, with the errors of `read_parts`."""
+    return "".join(read_parts(path))
+
+
+def read_json(path: Path) -> Any:
+    """The file's JSON; raises `PicoGPTError` where there is none."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise PicoGPTError(
+            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; is it complete?"
+        ) from error
+
+
+def require_files(paths: Iterable[Path]) -> None:
+    """Raise one `PicoGPTError` that names every missing file."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise PicoGPTError(f"missing: {', '.join(missing)}; the model is not complete, download or copy it again")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a model's file; raises `PicoGPTError` where it is missing or something else."""
+    require_files([path])
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise PicoGPTError(f"{path} should hold a JSON object, not {type(content).__name__}")
+    return content
+
+
+def map_file(path: Path) -> Bytes:
+    """The file's bytes, memory-mapped and read-only: a page is read from the disk when it is first needed."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write the file with `replacing`; raises `PicoGPTError` when it cannot be written."""
+    try:
+        with replacing(path) as file:
+            file.write(text.encode("utf-8"))
+    except OSError as error:
+        raise PicoGPTError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when it is whole and on the disk, and else disappears."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        publish(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway."""
+    partial.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames within the directory last; only POSIX has this, and needs it."""
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
