@@ -17,14 +17,22 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating[Any]]
 Params = dict[str, Any]
 
-PART_SIZE = 1 << 20  # weights made float32 at a time: 4 MB, still in the cache when they are multiplied
+# Weights made float32 at a time: 1.6 MB, still in the cache when they are multiplied, and few enough for BLAS to do it
+# in this very thread. Of parts of 4 MB another core had to fetch half, which at times took three times as long.
+PART_SIZE = 400_000
 
 
 class Scratch(threading.local):
-    """Every thread's memory for `PART_SIZE` weights. It is kept: to get new pages takes longer than to fill them."""
+    """Memory that a thread keeps: to get new pages from the operating system takes longer than to fill them."""
 
-    def __init__(self) -> None:  # runs in a thread when it first looks
-        self.weights = np.empty(PART_SIZE, np.float32)
+    memory = np.empty(0, np.float32)
+
+    def matrix(self, n_rows: int, n_columns: int) -> Array:  # [n_rows, n_columns]
+        """Whatever was left there."""
+        size = n_rows * n_columns
+        if self.memory.size < size:
+            self.memory = np.empty(size, np.float32)
+        return self.memory[:size].reshape(n_rows, n_columns)
 
 
 SCRATCH = Scratch()
@@ -75,7 +83,7 @@ class Int8Columns:
         if not len(x):
             return y
         step = max(1, PART_SIZE // n_in)
-        buffer = SCRATCH.weights[: step * n_in].reshape(step, n_in)
+        buffer = SCRATCH.matrix(step, n_in)
         for start in range(0, n_out, step):
             part = buffer[: n_out - start]
             np.copyto(part, q[start : start + step])
