@@ -52,5 +52,5 @@ def transposed(w: Array) -> Array:  # [n_rows, n_columns] -> [n_columns, n_rows]
     def work(start: int) -> None:
         copy[:, start : start + N_ROWS] = w[start : start + N_ROWS].T
 
-    each(work, range(0, len(w), N_ROWS), len(w))
+    each(work, range(0, len(w), N_ROWS))
     return copy

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from picogpt.cache import KVCache, LayerPast
 from picogpt.errors import PicoGPTError
 from picogpt.rowwise import rowwise
-from picogpt.threads import each
+from picogpt.threads import FEW_ROWS, each
 
 Array = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.integer[Any]]
@@ -148,7 +148,7 @@ def causal_attention(
         out[rows, :, queries] = attention(q_block, k[rows, :, :n_seen], v[rows, :, :n_seen], mask)
 
     starts = range(0, n_q, QUERY_BLOCK)[::-1]  # the last block has the most keys: begun first, it is not waited for
-    each(block, product(range(0, len(q), n_rows), starts), len(q) * n_q)
+    each(block, product(range(0, len(q), n_rows), starts), len(q) * n_q > FEW_ROWS)
     return out
 
 

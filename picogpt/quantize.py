@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.threads import each
+
 Array = npt.NDArray[np.floating[Any]]
 Params = dict[str, Any]
 
 # Weights made float32 at a time: 1.6 MB, still in the cache when they are multiplied, and few enough for BLAS to do it
 # in this very thread. Of parts of 4 MB another core had to fetch half, which at times took three times as long.
 PART_SIZE = 400_000
+FEW_PARTS = 12  # up to here one thread was faster, as in all layers of 124M and 355M
 
 
 class Scratch(threading.local):
@@ -83,11 +86,14 @@ class Int8Columns:
         if not len(x):
             return y
         step = max(1, PART_SIZE // n_in)
-        buffer = SCRATCH.matrix(step, n_in)
-        for start in range(0, n_out, step):
-            part = buffer[: n_out - start]
+
+        def multiply(start: int) -> None:
+            part = SCRATCH.matrix(step, n_in)[: n_out - start]
             np.copyto(part, q[start : start + step])
             np.matmul(x, part.T, out=y[:, start : start + step])
+
+        starts = range(0, n_out, step)
+        each(multiply, starts, len(starts) > FEW_PARTS)
         y *= scale
         return y
 

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.threads import each
+from picogpt.threads import FEW_ROWS, each
 
 Array = npt.NDArray[np.floating[Any]]
 P = ParamSpec("P")
@@ -44,7 +44,7 @@ def rowwise(
             def work(start: int) -> None:
                 y[start : start + step] = f(x[start : start + step], *args, **kwargs)
 
-            each(work, range(0, len(x), step), len(x))
+            each(work, range(0, len(x), step), len(x) > FEW_ROWS)
             return y
 
         return update_wrapper(part_by_part, f)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.model import Array, Params, hidden_states, project
-from picogpt.threads import each
+from picogpt.threads import FEW_ROWS, each
 
 Ids = npt.NDArray[np.int64]
 
@@ -155,7 +155,7 @@ def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, se
         if sets is not None:
             mass[block] = weights @ sets / total[:, None]
 
-    each(read, range(0, n, VOCABULARY_BLOCK), n)
+    each(read, range(0, n, VOCABULARY_BLOCK), n > FEW_ROWS)
     with np.errstate(divide="ignore"):  # no token of a set may be possible
         return TokenScores(logprob, rank, entropy, np.log(mass))
 

@@ -24,12 +24,12 @@ FEW_ROWS = 256  # up to here a prompt was read faster in BLAS's own threads
 BUSY = threading.Lock()  # held while parts run: a part that has parts of its own does them itself, one by one
 
 
-def each(work: Callable[[T], object], items: Iterable[T], n_rows: int) -> None:
+def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> None:
     """`work(item)` for every item, in as many threads as BLAS has; in which order is left open.
 
-    `n_rows` says how many rows the items have together. A few are done one by one, which is the better way between
-    products that BLAS spreads: its threads keep the cores busy for a while after each. What `work` raises is raised
-    here, when the parts that had begun have ended; the others do not begin.
+    Unless there is much to do they are better done one by one (`many` is False): threads have to be woken, and between
+    products that BLAS spreads its own keep the cores busy for a while. What `work` raises is raised here, when the
+    parts that had begun have ended; the others do not begin.
     """
     waiting = deque(items)
 
@@ -45,7 +45,7 @@ def each(work: Callable[[T], object], items: Iterable[T], n_rows: int) -> None:
             waiting.clear()
             raise
 
-    if n_rows <= FEW_ROWS or (n_threads := n_blas_threads()) < 2 or not BUSY.acquire(blocking=False):
+    if not many or (n_threads := n_blas_threads()) < 2 or not BUSY.acquire(blocking=False):
         return run()
     try:
         with blas().limit(limits=1):

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "picogpt"
 
 # from the ground up; a module may import what stands below its own floor, and its own folder
 FLOORS = [
-    {"errors", "quantize", "threads"},
-    {"arrange", "cache", "files", "rowwise", "sampling", "windows"},
+    {"errors", "threads"},
+    {"arrange", "cache", "files", "quantize", "rowwise", "sampling", "windows"},
     {"tokenizers", "checkpoints"},
     {"model", "stopping"},
     {"rows"},

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from picogpt import threads
 from picogpt.model import gelu, layer_norm
 from picogpt.rowwise import rowwise
 
@@ -22,7 +21,7 @@ def test_parts_give_what_the_whole_gives(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], n_rows: int, few_rows: int
 ) -> None:
     """The last part is short, and a view's rows are not neighbours in memory; with and without threads."""
-    monkeypatch.setattr(threads, "FEW_ROWS", few_rows)
+    monkeypatch.setattr("picogpt.rowwise.FEW_ROWS", few_rows)
     rng = np.random.default_rng(0)
     whole: Array = rng.standard_normal((*shape[:-1], 2 * shape[-1])).astype(np.float32)
     g, b = rng.standard_normal((2, shape[-1])).astype(np.float32)
