@@ -171,10 +171,10 @@ class Machine:
 
 
 def decoding(machine: Machine) -> Iterator[Row]:
+    from engines import seconds_a_step
 
     def decode(engine: Any, prompt: list[int], n: int) -> float:
-        times = engine.token_times(prompt, n + 1)
-        return 1e3 * (times[-1] - times[0]) / (len(times) - 1)
+        return 1e3 * seconds_a_step(engine.token_times(prompt, n + 1))
 
     first_goals = [
         Goal("picogpt", "floor", 1.15),
@@ -203,17 +203,19 @@ def reading(machine: Machine) -> Iterator[Row]:
 
 
 def many_rows(machine: Machine) -> Iterator[Row]:
+    from engines import seconds_a_step
+
     n_prompt, n = 16, 64
 
     def rate(engine: Any, n_rows: int) -> float:
         prompts = [machine.prompt(n_prompt) for _ in range(n_rows)]
-        return n_rows * n / seconds(lambda: engine.decode_batch(prompts, n))
+        return n_rows / seconds_a_step(engine.batch_times(prompts, n + 1))
 
     contenders = {
         f"{engine.name}, {n_rows} row{'s' * (n_rows > 1)}": partial(rate, engine, n_rows)
         for n_rows in (1, 16, 32)
         for engine in machine.engines
-        if hasattr(engine, "decode_batch")
+        if hasattr(engine, "batch_times")
     }
     goals = [Goal("picogpt, 16 rows", "picogpt, 1 row", 5), Goal("picogpt, 32 rows", "picogpt, 1 row", 8)]
     goals += [Goal(f"picogpt, {i} rows", f"transformers, {i} rows", 1) for i in (16, 32)]

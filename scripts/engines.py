@@ -1,8 +1,8 @@
 """What the benchmark compares: picogpt and its peers, each behind the same few methods, all with the same weights.
 
-`token_times(prompt, n)` decodes n tokens greedily and returns when each was there; `read(prompt)` computes the logits
-behind it; `decode_batch(prompts, n)` decodes several at once; `score(texts)` gives every token's log-probability, text
-by text. An engine lacks the methods that its library has no counterpart for.
+`token_times(prompt, n)` decodes n tokens greedily and returns when each was there; `batch_times(prompts, n)` does so
+for several prompts at once; `read(prompt)` computes the logits behind it; `score(texts)` gives every token's
+log-probability, text by text. An engine lacks the methods that its library has no counterpart for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from picogpt import KVCache
 from picogpt.arrange import for_decoding
 from picogpt.checkpoints import nest, param_shapes, read_checkpoint
-from picogpt.generation import generate_batch, generate_stream
+from picogpt.generation import decode
 from picogpt.model import Params, hidden_states
 from picogpt.quantize import Int8Rows, is_quantized
 from picogpt.scoring import score_tokens
@@ -54,14 +54,15 @@ class PicoGPT:
         self.params, self.n_head, self.name = params, n_head, name
 
     def token_times(self, prompt: Ids, n: int) -> list[float]:
-        return [time.perf_counter() for _ in generate_stream(prompt, self.params, self.n_head, n)]
+        return self.batch_times([prompt], n)
+
+    def batch_times(self, prompts: list[Ids], n: int) -> list[float]:
+        times = [time.perf_counter() for _ in decode(prompts, self.params, self.n_head, n)]
+        return times[len(prompts) - 1 :: len(prompts)]  # a step is done when its last row is there
 
     def read(self, prompt: Ids) -> None:
         cache = KVCache.for_params(self.params, self.n_head, n_ctx=len(prompt))
         hidden_states(prompt, **self.params, n_head=self.n_head, cache=cache)[-1:] @ self.params["wte"].T
-
-    def decode_batch(self, prompts: list[Ids], n: int) -> None:
-        generate_batch(prompts, self.params, self.n_head, n)
 
     def score(self, texts: list[Ids]) -> None:
         score_tokens(texts, self.params, self.n_head, details=False)
@@ -101,8 +102,12 @@ def print_int8_decoding(hparams: dict[str, int]) -> None:
 
 
 def print_ms_a_token(engine: PicoGPT, n: int) -> None:
-    times = engine.token_times(list(range(16)), n)
-    print(1e3 * (times[-1] - times[0]) / (len(times) - 1))
+    print(1e3 * seconds_a_step(engine.token_times(list(range(16)), n)))
+
+
+def seconds_a_step(times: list[float]) -> float:
+    """Of `token_times` or `batch_times`; reading the prompt, which the first of them includes, does not count."""
+    return (times[-1] - times[0]) / (len(times) - 1)
 
 
 class Transformers:
@@ -116,23 +121,20 @@ class Transformers:
         self.torch = torch
         self.model = GPT2LMHeadModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
 
-    def _generate(self, prompts: list[Ids], n: int, **options: Any) -> None:
+    def token_times(self, prompt: Ids, n: int) -> list[float]:
+        return self.batch_times([prompt], n)
+
+    def batch_times(self, prompts: list[Ids], n: int) -> list[float]:
         inputs = self.torch.tensor(prompts)
         mask = self.torch.ones_like(inputs)
         limits = {"max_new_tokens": n, "min_new_tokens": n, "do_sample": False, "pad_token_id": 0}
-        self.model.generate(inputs, attention_mask=mask, **limits, **options)
-
-    def token_times(self, prompt: Ids, n: int) -> list[float]:
         clock = Clock()
-        self._generate([prompt], n, streamer=clock)
+        self.model.generate(inputs, attention_mask=mask, streamer=clock, **limits)
         return clock.times[1:]  # the first call brings the prompt
 
     def read(self, prompt: Ids) -> None:
         with self.torch.inference_mode():
             self.model(self.torch.tensor([prompt]), logits_to_keep=1, use_cache=True)
-
-    def decode_batch(self, prompts: list[Ids], n: int) -> None:
-        self._generate(prompts, n)
 
     def score(self, texts: list[Ids]) -> None:
         with self.torch.inference_mode():
@@ -143,7 +145,7 @@ class Transformers:
 
 
 class Clock:
-    """A streamer for transformers' `generate` that writes down when each token came."""
+    """A streamer for transformers' `generate` that writes down when each step was done."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
