@@ -8,11 +8,15 @@
 Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` touches the network.
 """
 
+from typing import TYPE_CHECKING
+
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.generation import generate
 from picogpt.model import gpt2
-from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params
+
+if TYPE_CHECKING:
+    from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params
 
 __version__ = "0.1.0"
 
@@ -26,3 +30,16 @@ __all__ = [
     "load",
     "load_encoder_hparams_and_params",
 ]
+
+
+if not TYPE_CHECKING:  # what reads models is most of our part of the import: it loads when it is first asked for
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from picogpt import pretrained
+
+        return getattr(pretrained, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

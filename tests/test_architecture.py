@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import picogpt.pretrained
+
 PACKAGE = Path(__file__).parents[1] / "picogpt"
 
 # from the ground up; a module may import what stands below its own floor, and its own folder
@@ -74,3 +76,17 @@ def test_importing_picogpt_is_light() -> None:
     code = "import sys, picogpt, picogpt.cli; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not heavy & set(result.stdout.split())
+
+
+def test_the_import_leaves_reading_models_for_later() -> None:
+    code = "import sys, picogpt; before = {*sys.modules}; picogpt.load; print(*{*sys.modules} - before)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"regex", "picogpt.pretrained", "picogpt.checkpoints", "picogpt.tokenizers"} <= set(result.stdout.split())
+
+
+def test_every_public_name_is_there() -> None:
+    assert set(picogpt.__all__) <= set(dir(picogpt))
+    assert picogpt.load is picogpt.pretrained.load
+    assert all(getattr(picogpt, name) is not None for name in picogpt.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        getattr(picogpt, "lod")  # noqa: B009
