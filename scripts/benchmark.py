@@ -268,6 +268,7 @@ print(json.dumps([output, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).
 def run(*command: str, threads: int) -> Process:
     """Run a command to its end."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}", **thread_variables(threads)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # once installed, picogpt has its byte code, as its peers have
     launched = [sys.executable, "-c", LAUNCHER, *command]
     result = subprocess.run(launched, stdout=subprocess.PIPE, env=environment, check=True)
     return Process(*json.loads(result.stdout))
