@@ -104,37 +104,38 @@ def decode(
     row_rngs = None if rng is None else generators(rng, len(prompts) * n_samples)
     if not slide:
         rows.keep(rows.lengths() < rows.n_ctx)
+
+    def transformed(logits: Array) -> Array:
+        return apply_transforms(transforms, logits, rows.so_far()) if transforms else logits
+
     while len(rows.names) and rows.end < n_end:
         logits = rows.next_logits()
         if n_samples > 1 and rows.end == rows.n_prompt:
             rows.repeat(n_samples)
             logits = logits.repeat(n_samples, axis=0)
         uniforms = None if row_rngs is None else np.array([row_rngs[name].random() for name in rows.names])
-        scores = apply_transforms(transforms, logits, rows.so_far())
+        scores = transformed(logits)
         if isinstance(rows, LookupRows) and not rows.exact and near_tie(scores, uniforms):
             logits = rows.exact_logits()
-            scores = apply_transforms(transforms, logits, rows.so_far())
+            scores = transformed(logits)
         chosen = choose(scores, uniforms)
         rows.append(chosen)
 
-        full = np.full(len(chosen), rows.end == n_end)
-        if not slide:
-            full |= rows.lengths() >= rows.n_ctx
         alternatives = itertools.repeat((None, ())) if n_top is None else most_likely(logits, chosen, n_top)
         running = []
-        for name, token, written, is_full, (logprob, top) in zip(
-            rows.names.tolist(), chosen.tolist(), rows.written(), full.tolist(), alternatives, strict=False
+        for name, token, written, length, (logprob, top) in zip(
+            rows.names.tolist(), chosen.tolist(), rows.written(), rows.lengths().tolist(), alternatives, strict=False
         ):
             reason: FinishReason | None = None
             if token == eot_token:
                 reason = "eos"
             elif stop is not None and stop(written):
                 reason = "stop"
-            elif is_full:
+            elif rows.end == n_end or (length >= rows.n_ctx and not slide):
                 reason = "length"
             yield Token(name, token, reason, logprob, top)
             running.append(reason is None)
-        rows.keep(np.array(running))
+        rows.keep(running)
 
 
 def most_likely(

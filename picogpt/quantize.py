@@ -78,19 +78,19 @@ class Int8Columns:
         self.T = rows
         self.shape = rows.shape[::-1]
 
-    def __rmatmul__(self, x: Array) -> Array:  # [n, n_in] -> [n, n_out]
+    def __rmatmul__(self, x: Array) -> Array:  # [..., n_in] -> [..., n_out]
         """x @ w, a part of the outputs at a time: int8 to float32 into a buffer, from there BLAS multiplies it."""
         q, scale = self.T.q, self.T.scale
         n_in, n_out = self.shape
-        y = np.empty((len(x), n_out), x.dtype)
-        if not len(x):
+        y = np.empty((*x.shape[:-1], n_out), x.dtype)
+        if not y.size:
             return y
         step = max(1, PART_SIZE // n_in)
 
         def multiply(start: int) -> None:
             part = SCRATCH.matrix(step, n_in)[: n_out - start]
             np.copyto(part, q[start : start + step])
-            np.matmul(x, part.T, out=y[:, start : start + step])
+            np.matmul(x, part.T, out=y[..., start : start + step])
 
         starts = range(0, n_out, step)
         each(multiply, starts, len(starts) > FEW_PARTS)

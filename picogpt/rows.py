@@ -86,13 +86,13 @@ class Rows:
         self.ids, self.first, self.window = (x.repeat(n, axis=0) for x in (self.ids, self.first, self.window))
         self.cache = self.cache.repeat(n)
 
-    def keep(self, running: npt.NDArray[np.bool_]) -> None:
+    def keep(self, running: Sequence[bool] | npt.NDArray[np.bool_]) -> None:
         """Drop the other rows. Gaps are filled from behind, so that few rows move."""
-        if running.all():
+        if all(running):
             return
         kept = np.flatnonzero(running)
         rows = np.arange(len(kept))
-        rows[~running[: len(kept)]] = kept[kept >= len(kept)]
+        rows[np.logical_not(running[: len(kept)])] = kept[kept >= len(kept)]
         self.names, self.ids, self.first, self.window = (
             x[rows] for x in (self.names, self.ids, self.first, self.window)
         )
