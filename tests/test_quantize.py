@@ -39,16 +39,16 @@ def test_no_weight_moves_by_more_than_half_a_step() -> None:
 
 @pytest.mark.parametrize("part_size", [1, 20, 10**6])
 @pytest.mark.parametrize("few_parts", [0, 100])
-@pytest.mark.parametrize("n", [(), (1,), (5,)])
+@pytest.mark.parametrize("batch", [(), (1,), (5,)])
 def test_the_product_is_that_of_the_rounded_weights(
-    monkeypatch: pytest.MonkeyPatch, n: tuple[int, ...], part_size: int, few_parts: int
+    monkeypatch: pytest.MonkeyPatch, batch: tuple[int, ...], part_size: int, few_parts: int
 ) -> None:
     """The last part is short, and a row may be longer than a part; with and without threads."""
     monkeypatch.setattr(quantize, "PART_SIZE", part_size)
     monkeypatch.setattr(quantize, "FEW_PARTS", few_parts)
     rng = np.random.default_rng(0)
     rows = Int8Rows.nearest(rng.standard_normal((11, 7)))
-    x = rng.standard_normal((*n, 7)).astype(np.float32)
+    x = rng.standard_normal((*batch, 7)).astype(np.float32)
     y = x @ rows.T
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, x @ rows[np.arange(11)].T, atol=1e-5)
