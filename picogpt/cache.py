@@ -66,12 +66,16 @@ class KVCache:
 
     def layers(self, n_new: int) -> list[LayerPast]:
         """Each layer's view, with room for `n_new` more positions; raises `PicoGPTError` when there is none."""
+        self.check_room(n_new)
+        return [LayerPast(k, v, self.length) for k, v in self.kv]
+
+    def check_room(self, n_new: int) -> None:
+        """Raises `PicoGPTError` unless `n_new` more positions fit."""
         if self.length + n_new > self.n_ctx:
             raise PicoGPTError(
                 f"{self.length + n_new} tokens do not fit into a cache of {self.n_ctx} positions; "
                 f"use a shorter input or a larger cache"
             )
-        return [LayerPast(k, v, self.length) for k, v in self.kv]
 
     def repeat(self, n: int) -> KVCache:
         """A new cache in which every row stands n times, one behind the other; what is filled is copied."""

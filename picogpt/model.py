@@ -30,6 +30,7 @@ QUERY_BLOCK = 64  # attention reads a long prompt this many queries at a time
 
 
 @rowwise(ROW_BLOCK // 4)  # its rows are four times as long, and should stay in the cache
+@np.errstate(over="ignore")  # far to the left exp is infinite, and x / inf the 0 that is meant
 def gelu(x: Array) -> Array:  # [...] -> [...]
     """Gaussian error linear unit, in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016).
 
@@ -41,8 +42,7 @@ def gelu(x: Array) -> Array:  # [...] -> [...]
     y *= 0.044715 * scale
     y += scale
     y *= x
-    with np.errstate(over="ignore"):  # far to the left exp is infinite, and x / inf the 0 that is meant
-        np.exp(y, out=y)  # in place, like all of this: new memory takes longer than the arithmetic
+    np.exp(y, out=y)  # in place, like all of this: new memory takes longer than the arithmetic
     y += 1
     return np.divide(x, y, out=y)
 
@@ -55,20 +55,15 @@ def softmax(x: Array) -> Array:  # [..., n] -> [..., n]
     return exp_x
 
 
-def dot(x: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., 1]; of vectors, a number
-    return x.dot(y) if x.ndim == 1 else np.vecdot(x, y)[..., None]
-
-
-def mean(x: Array) -> Array:  # [..., n] -> [..., 1]; of a vector, a number
-    total = x.sum() if x.ndim == 1 else x.sum(axis=-1, keepdims=True)
-    return total / x.shape[-1]  # np.mean takes five times as long over one row
+def mean(x: Array) -> Array:  # [..., n] -> [..., 1]
+    return x.sum(axis=-1, keepdims=True) / x.shape[-1]  # np.mean takes five times as long over one row
 
 
 @rowwise(ROW_BLOCK)
 def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-5) -> Array:  # [..., n_embd] -> [..., n_embd]
     """Mean 0 and variance 1 along the last axis, then scale by g and shift by b (Ba et al. 2016)."""
     y = x - mean(x)
-    variance = dot(y, y) / y.shape[-1]
+    variance = np.vecdot(y, y)[..., None] / y.shape[-1]
     y /= np.sqrt(variance + eps)
     y *= g
     y += b
@@ -207,10 +202,10 @@ def embed(
     n_seq = ids.shape[-1]
     if n_past + n_seq > n_ctx:
         raise PicoGPTError(f"{n_past + n_seq} tokens are more than the model's context of {n_ctx}; shorten the input")
-    positions = np.arange(n_past, n_past + n_seq)
-    if n_pad is not None:
-        positions = np.maximum(positions - n_pad[:, None], 0)
-    return wte[ids] + wpe[positions]
+    if n_pad is None:
+        return wte[ids] + wpe[n_past : n_past + n_seq]
+    positions = np.arange(n_past, n_past + n_seq) - n_pad[:, None]
+    return wte[ids] + wpe[np.maximum(positions, 0)]
 
 
 def hidden_states(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from picogpt import step
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.model import Array, Params, hidden_states, project
@@ -46,7 +47,11 @@ class Rows:
     def read(self, end: int, n_last: int = 1) -> Array:  # [n_rows, n_last, n_vocab]
         """Read what the cache does not hold yet, up to column `end`; the logits behind the last of these columns."""
         new = self.ids[:, self.origin + self.cache.length : end]
-        x = hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache, n_pad=self.n_pad())
+        n_pad = self.n_pad()
+        if new.size == 1 and n_pad is None:
+            x = step.hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache)
+        else:
+            x = hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache, n_pad=n_pad)
         return project(x[:, -n_last:], self.params["wte"].T)
 
     def n_pad(self) -> npt.NDArray[Any] | None:  # [n_rows]

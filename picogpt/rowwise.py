@@ -25,17 +25,13 @@ def rowwise(
 ) -> Callable[[Callable[Concatenate[Array, P], Array]], Callable[Concatenate[Array, P], Array]]:
     """Make a function that maps every row of a matrix by itself take any array of rows (the last axis), in parts.
 
-    A single row is handed over as a vector, on which NumPy's calls take the least time. Up to twice `n_rows` are one
-    part; more are an even number of parts, so that two threads end together, with at most `n_rows` each. The result is
-    that of all rows at once, but for rounding; the function itself stays at hand as `__wrapped__`.
+    Up to twice `n_rows` are one part; more are an even number of parts, so that two threads end together, with at most
+    `n_rows` each. The result is that of all rows at once, but for rounding; the function itself stays at hand as
+    `__wrapped__`.
     """
 
     def in_parts(f: Callable[Concatenate[Array, P], Array]) -> Callable[Concatenate[Array, P], Array]:
         def part_by_part(x: Array, /, *args: P.args, **kwargs: P.kwargs) -> Array:  # [..., n_in] -> [..., n_out]
-            if x.ndim == 1:
-                return f(x, *args, **kwargs)
-            if x.size == x.shape[-1]:
-                return f(x.reshape(-1), *args, **kwargs).reshape(*x.shape[:-1], -1)
             if x.ndim != 2:
                 y = part_by_part(x.reshape(-1, x.shape[-1]), *args, **kwargs)
                 return y.reshape(*x.shape[:-1], y.shape[1])

@@ -19,6 +19,7 @@ FLOORS = [
     {"arrange", "cache", "files", "quantize", "rowwise", "sampling", "windows"},
     {"tokenizers", "checkpoints"},
     {"model", "stopping"},
+    {"step"},
     {"rows"},
     {"lookup"},
     {"generation", "scoring", "training", "pretrained", "download"},

@@ -38,7 +38,7 @@ def test_no_part_has_more_rows_than_allowed_and_rows_may_change_their_length(n_r
 
     @rowwise(6)
     def doubled(x: Array) -> Array:
-        sizes.append(len(np.atleast_2d(x)))
+        sizes.append(len(x))
         return np.concatenate([x, x], axis=-1)
 
     x = np.arange(3.0 * n_rows).reshape(n_rows, 3)
@@ -47,13 +47,3 @@ def test_no_part_has_more_rows_than_allowed_and_rows_may_change_their_length(n_r
     if n_rows > 12:
         assert max(sizes) <= 6
         assert sum(sizes) == n_rows
-
-
-@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 1, 3)])
-def test_a_single_row_is_handed_over_as_a_vector(shape: tuple[int, ...]) -> None:
-    @rowwise(6)
-    def doubled(x: Array) -> Array:
-        assert x.ndim == 1
-        return np.concatenate([x, x])
-
-    assert doubled(np.ones(shape)).shape == (*shape[:-1], 6)
