@@ -17,6 +17,8 @@ from picogpt.errors import PicoGPTError
 
 Array = npt.NDArray[np.floating[Any]]
 
+LONG = 512  # beyond it heads lie in memory as [d_head, n_ctx]: a single query reads a few long rows the fastest
+
 
 class LayerPast(NamedTuple):
     """One layer's part of the cache, as a block sees it: keys and values `[..., n_head, n_ctx, d_head]`."""
@@ -48,7 +50,12 @@ class KVCache:
         batch: tuple[int, ...] = (),
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        self.kv: Array = np.empty((n_layer, 2, *batch, n_head, n_ctx, d_head), dtype)
+        heads = (n_layer, 2, *batch, n_head)
+        self.kv: Array
+        if n_ctx <= LONG:
+            self.kv = np.empty((*heads, n_ctx, d_head), dtype)
+        else:  # | 16, lest all rows begin a multiple of 4 KB apart, which the processor's cache takes few of
+            self.kv = np.empty((*heads, d_head, n_ctx | 16), dtype)[..., :n_ctx].swapaxes(-1, -2)
         self.length = 0
 
     @classmethod

@@ -214,7 +214,7 @@ def choose(logits: Array, uniforms: Array | None) -> Ids:  # [batch, n_vocab], [
 def near_tie(logits: Array, uniforms: Array | None) -> bool:
     """Whether logits that differ from these by rounding might make `choose` take another token.
 
-    Passes that read different numbers of tokens were seen to differ by up to ten units in the last place of the
+    Passes that read different numbers of tokens were seen to differ by up to twelve units in the last place of the
     largest logit; this allows forty. Such a difference moves a cumulative probability F by less than twice itself
     times F (1 − F), which is at most half of it.
     """

@@ -46,12 +46,13 @@ def hidden_states(
         qkv = linear(layer_norm(**block["ln_1"]), **attn["c_attn"]).reshape(qkv_shape)  # mha
         kv[..., n_past, :] = qkv[1:]
         k, v = kv[..., : n_past + 1, :]
-        scores = qkv[0, ..., None, :] @ k.swapaxes(-1, -2)  # attention
-        scores *= 1 / math.sqrt(qkv.shape[-1])
-        scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)  # softmax
-        np.exp(scores, out=scores)
-        scores /= np.add.reduce(scores, axis=-1, keepdims=True)
-        x += linear((scores @ v).reshape(n_embd), **attn["c_proj"])
+        q = qkv[0, ..., None, :] * (1 / math.sqrt(qkv.shape[-1]))  # attention
+        weights = q @ k.swapaxes(-1, -2)
+        weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)  # softmax, divided by its sum below
+        np.exp(weights, out=weights)
+        heads = weights @ v
+        heads /= np.add.reduce(weights, axis=-1, keepdims=True)
+        x += linear(heads.reshape(n_embd), **attn["c_proj"])
 
         h = linear(layer_norm(**block["ln_2"]), **mlp["c_fc"])  # ffn
         x += linear(gelu(h), **mlp["c_proj"])

@@ -10,6 +10,12 @@ from picogpt.errors import PicoGPTError
 from tests.random_model import N_CTX, N_EMBD, N_HEAD, N_LAYER, random_params
 
 
+@pytest.fixture(autouse=True, params=[0, 512])
+def orders_in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Of a long cache and a short one."""
+    monkeypatch.setattr("picogpt.cache.LONG", request.param)
+
+
 def test_shape_and_dtype_come_from_the_params() -> None:
     params = random_params(np.random.default_rng(0), np.float32)
     cache = KVCache.for_params(params, N_HEAD, (5,))

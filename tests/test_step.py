@@ -16,13 +16,20 @@ from tests.random_model import N_CTX, N_HEAD, N_VOCAB, random_params
 PARAMS = random_params(np.random.default_rng(5))
 
 
+@pytest.mark.parametrize("long", [0, 512])
 @pytest.mark.parametrize("batch", [(), (1,)])
 @pytest.mark.parametrize("n_past", [0, 1, 12, N_CTX - 1])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-14), (np.float32, 1e-6)])
 def test_it_gives_what_the_plain_function_gives(
-    dtype: npt.DTypeLike, tolerance: float, n_past: int, batch: tuple[int, ...]
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: npt.DTypeLike,
+    tolerance: float,
+    n_past: int,
+    batch: tuple[int, ...],
+    long: int,
 ) -> None:
     """The hidden state and the cache, which it extends by one position; the tolerance is relative to the largest."""
+    monkeypatch.setattr("picogpt.cache.LONG", long)
     params = random_params(np.random.default_rng(5), dtype)
     ids = np.random.default_rng(n_past).integers(N_VOCAB, size=(*batch, n_past + 1))
     caches = [KVCache.for_params(params, N_HEAD, batch) for _ in range(2)]
