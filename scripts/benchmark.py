@@ -191,7 +191,7 @@ def decoding(machine: Machine) -> Iterator[Row]:
         Goal("picogpt", "llama.cpp f32", 1.0),
         Goal("picogpt int8", "picogpt", 1 / 0.7),
     ]
-    for n_past, n, goals, repeats in ((16, 64, first_goals, 9), (900, 32, [Goal("picogpt", "floor", 1.25)], 5)):
+    for n_past, n, goals, repeats in ((16, 64, first_goals, 15), (900, 32, [Goal("picogpt", "floor", 1.25)], 9)):
         prompt = machine.prompt(n_past)
         engines = [*machine.engines, machine.mapped, machine.int8, *machine.ctranslate2]
         contenders: dict[str, Contender] = {"floor": machine.floor(n_past + n // 2, n)}
