@@ -40,14 +40,14 @@ def hidden_states(
         y += b
         return y
 
-    for block, kv in zip(blocks, cache.kv, strict=True):
+    new, past = cache.kv[..., n_past, :], cache.kv[..., : n_past + 1, :]  # views of every layer's, once
+    for block, kv, k_T, v in zip(blocks, new, past[:, 0].swapaxes(-1, -2), past[:, 1], strict=True):
         mlp, attn = block["mlp"], block["attn"]
 
         qkv = linear(layer_norm(**block["ln_1"]), **attn["c_attn"]).reshape(qkv_shape)  # mha
-        kv[..., n_past, :] = qkv[1:]
-        k, v = kv[..., : n_past + 1, :]
+        kv[:] = qkv[1:]
         q = qkv[0, ..., None, :] * (1 / math.sqrt(qkv.shape[-1]))  # attention
-        weights = q @ k.swapaxes(-1, -2)
+        weights = q @ k_T
         weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)  # softmax, divided by its sum below
         np.exp(weights, out=weights)
         heads = weights @ v
