@@ -11,9 +11,9 @@ Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` tou
 from typing import TYPE_CHECKING
 
 from picogpt.cache import KVCache
+from picogpt.decoding import generate
 from picogpt.errors import PicoGPTError
-from picogpt.generation import generate
-from picogpt.model import gpt2
+from picogpt.performance import gpt2
 
 if TYPE_CHECKING:
     from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params

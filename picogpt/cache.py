@@ -7,17 +7,16 @@ take as much as they ever could, and the operating system clears all of it first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
+from picogpt.types import Array, Ids, Params
 
-Array = npt.NDArray[np.floating[Any]]
-
-LONG = 512  # beyond it heads lie in memory as [d_head, n_ctx]: a single query reads a few long rows the fastest
+Allocate = Callable[[tuple[int, ...], npt.DTypeLike], Array]  # shape, dtype -> an array whose contents do not matter
 
 
 class LayerPast(NamedTuple):
@@ -49,23 +48,25 @@ class KVCache:
         d_head: int,
         batch: tuple[int, ...] = (),
         dtype: npt.DTypeLike = np.float32,
+        allocate: Allocate = np.empty,
     ) -> None:
-        heads = (n_layer, 2, *batch, n_head)
-        self.kv: Array
-        if n_ctx <= LONG:
-            self.kv = np.empty((*heads, n_ctx, d_head), dtype)
-        else:  # | 16, lest all rows begin a multiple of 4 KB apart, which the processor's cache takes few of
-            self.kv = np.empty((*heads, d_head, n_ctx | 16), dtype)[..., :n_ctx].swapaxes(-1, -2)
+        self.kv = allocate((n_layer, 2, *batch, n_head, n_ctx, d_head), dtype)
         self.length = 0
+        self.allocate = allocate
 
     @classmethod
     def for_params(
-        cls, params: dict[str, Any], n_head: int, batch: tuple[int, ...] = (), n_ctx: int | None = None
+        cls,
+        params: Params,
+        n_head: int,
+        batch: tuple[int, ...] = (),
+        n_ctx: int | None = None,
+        allocate: Allocate = np.empty,
     ) -> KVCache:
         """An empty cache that fits `params`, with room for `n_ctx` positions (default: all the model has)."""
         n_positions, n_embd = params["wpe"].shape
         n_ctx = n_positions if n_ctx is None else min(n_ctx, n_positions)
-        return cls(len(params["blocks"]), n_head, n_ctx, n_embd // n_head, batch, params["wpe"].dtype)
+        return cls(len(params["blocks"]), n_head, n_ctx, n_embd // n_head, batch, params["wpe"].dtype, allocate)
 
     @property
     def n_ctx(self) -> int:
@@ -87,13 +88,13 @@ class KVCache:
     def repeat(self, n: int) -> KVCache:
         """A new cache in which every row stands n times, one behind the other; what is filled is copied."""
         n_layer, two, n_rows, n_head, n_ctx, d_head = self.kv.shape
-        repeated = KVCache(n_layer, n_head, n_ctx, d_head, (n_rows * n,), self.kv.dtype)
+        repeated = KVCache(n_layer, n_head, n_ctx, d_head, (n_rows * n,), self.kv.dtype, self.allocate)
         rows = repeated.kv.reshape(n_layer, two, n_rows, n, n_head, n_ctx, d_head)
         rows[..., : self.length, :] = self.kv[:, :, :, None, :, : self.length]
         repeated.length = self.length
         return repeated
 
-    def select(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], start: int = 0) -> None:
+    def select(self, rows: Sequence[int] | Ids, start: int = 0) -> None:
         """Make row i what row `rows[i]` was, and keep only as many rows as are named; some may be named twice.
 
         Only rows that change are copied, and of these only the filled positions from `start`: give the first

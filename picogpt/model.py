@@ -1,155 +1,81 @@
-"""GPT-2's forward pass, and nothing else. Read it from top to bottom.
+"""GPT-2's forward pass, in plain formulas. Read it from top to bottom.
 
-A parameter tree has the names of OpenAI's checkpoint, so that `**block` is the wiring. Arrays are float32 or
-float64 and stay what they are. Shapes are written behind each signature; `...` stands for no axis or a batch axis.
+This is the definition of the model; `picogpt.performance` computes the same numbers faster. A parameter tree has the
+names of OpenAI's checkpoint, so that `**block` is the wiring. Arrays are float32 or float64 and stay what they are.
+Shapes are written after each signature; `...` stands for no axis or a batch axis.
 
-Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; `src/model.py` of
-openai/gpt-2, whose numbers this reproduces; the style is that of jaymody/picoGPT.
+A `tap(name, array) -> array` sees every intermediate value under its name, and what it returns is used in its place.
+
+Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; `src/model.py` of openai/gpt-2,
+whose numbers this reproduces; the style is that of jaymody/picoGPT, the names of the values are TransformerLens's.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import product
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from picogpt.cache import KVCache, LayerPast
 from picogpt.errors import PicoGPTError
-from picogpt.rowwise import rowwise
-from picogpt.threads import FEW_ROWS, each
-
-Array = npt.NDArray[np.floating[Any]]
-Ids = npt.NDArray[np.integer[Any]]
-Params = dict[str, Any]
-
-ROW_BLOCK = 128  # a long prompt's positions are worked on this many at a time, side by side
-QUERY_BLOCK = 64  # attention reads a long prompt this many queries at a time
+from picogpt.types import Array, Ids, Params, Tap
 
 
-@rowwise(ROW_BLOCK // 4)  # its rows are four times as long, and should stay in the cache
-@np.errstate(over="ignore")  # far to the left exp is infinite, and x / inf the 0 that is meant
 def gelu(x: Array) -> Array:  # [...] -> [...]
-    """Gaussian error linear unit, in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016).
-
-    That is x/2 (1 + tanh u) with u = √(2/π) (x + 0.044715 x³), written here as x / (1 + exp(−2u)): the same number, and
-    NumPy's exp takes half the time of its tanh.
-    """
-    scale = -2 * math.sqrt(2 / math.pi)  # a NumPy float64 scalar would make float32 float64
-    y = x * x  # not x**3, which calls pow
-    y *= 0.044715 * scale
-    y += scale
-    y *= x
-    np.exp(y, out=y)  # in place, like all of this: new memory takes longer than the arithmetic
-    y += 1
-    return np.divide(x, y, out=y)
+    """Gaussian error linear unit, in the tanh form that GPT-2 was trained with (Hendrycks & Gimpel 2016)."""
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def softmax(x: Array) -> Array:  # [..., n] -> [..., n]
-    """Exponentials that sum to one along the last axis; the maximum is taken out so that none overflows."""
-    exp_x = x - x.max(axis=-1, keepdims=True)
-    np.exp(exp_x, out=exp_x)
-    exp_x /= exp_x.sum(axis=-1, keepdims=True)
-    return exp_x
+    """Exponentials that sum to one along the last axis; the maximum is subtracted so that none overflows."""
+    exp_x = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return exp_x / np.sum(exp_x, axis=-1, keepdims=True)
 
 
-def mean(x: Array) -> Array:  # [..., n] -> [..., 1]
-    return x.sum(axis=-1, keepdims=True) / x.shape[-1]  # np.mean takes five times as long over one row
-
-
-@rowwise(ROW_BLOCK)
 def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-5) -> Array:  # [..., n_embd] -> [..., n_embd]
     """Mean 0 and variance 1 along the last axis, then scale by g and shift by b (Ba et al. 2016)."""
-    y = x - mean(x)
-    variance = np.vecdot(y, y)[..., None] / y.shape[-1]
-    y /= np.sqrt(variance + eps)
-    y *= g
-    y += b
-    return y
+    mean = np.mean(x, axis=-1, keepdims=True)
+    variance = np.var(x, axis=-1, keepdims=True)
+    return g * (x - mean) / np.sqrt(variance + eps) + b
 
 
-@rowwise(ROW_BLOCK)
-def project(x: Array, w: Array) -> Array:  # [..., n_in], [n_in, n_out] -> [..., n_out]
-    """x @ w, of a batch as one product over all of its rows: NumPy would make one a sequence, and read w as often."""
-    return x @ w
-
-
-@rowwise(ROW_BLOCK)
 def linear(x: Array, w: Array, b: Array) -> Array:  # [..., n_in], [n_in, n_out], [n_out] -> [..., n_out]
-    y = x @ w
-    y += b
-    return y
+    return x @ w + b
 
 
-@rowwise(ROW_BLOCK)
-def ffn(x: Array, c_fc: Params, c_proj: Params) -> Array:  # [..., n_embd] -> [..., n_embd]
+def as_is(name: str, array: Array) -> Array:
+    """The tap that changes nothing."""
+    return array
+
+
+def ffn(
+    x: Array, c_fc: Params, c_proj: Params, activation: Callable[[Array], Array] = gelu, tap: Tap = as_is
+) -> Array:  # [..., n_embd] -> [..., n_embd]
     """The feed-forward network: up to four times the width, gelu, and down again, each position by itself."""
-    return linear(gelu(linear(x, **c_fc)), **c_proj)
+    hidden = tap("mlp.pre", linear(x, **c_fc))
+    return linear(tap("mlp.post", activation(hidden)), **c_proj)
 
 
-def attention(
-    q: Array,  # [..., n_q, d]
-    k: Array,  # [..., n_k, d]
-    v: Array,  # [..., n_k, d_v]
-    mask: Array | None = None,  # [..., n_q, n_m]
-) -> Array:  # [..., n_q, d_v]
-    """Each query's mixture of the values: weights softmax(q kᵀ / √d + mask) (Vaswani et al. 2017, eq. 1).
-
-    The mask covers the last `n_m` keys; those before it are open to every query.
-    """
-    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.swapaxes(-1, -2)
-    if mask is not None:
-        scores[..., scores.shape[-1] - mask.shape[-1] :] += mask
-    return softmax(scores) @ v
-
-
-def causal_mask(
-    n_q: int, n_k: int, n_pad: Ids | None, dtype: npt.DTypeLike
-) -> Array:  # [n_q, n_k], with n_pad [batch, 1, n_q, n_k]
+def causal_mask(n_q: int, n_k: int, n_pad: Ids | None = None) -> Array:  # -> [n_q, n_k] or [batch, 1, n_q, n_k]
     """0 where a query may look and −1e10 where it may not: at later keys, and at a row's `n_pad` pads on its left.
 
-    The queries are the last `n_q` of `n_k` positions: query i stands at position n_k − n_q + i. It is −1e10 and not
-    −inf, so that a query which sees nothing (a pad) stays finite.
+    The queries are the last `n_q` of `n_k` positions: query i is at position n_k − n_q + i. It is −1e10 and not −inf,
+    so that a query which sees nothing (a pad) stays finite.
     """
     visible = np.tri(n_q, n_k, n_k - n_q, dtype=bool)
     if n_pad is not None:
         visible = visible & (np.arange(n_k) >= n_pad[:, None, None, None])
-    return np.where(visible, 0, -1e10).astype(dtype)
+    return np.where(visible, np.float32(0), np.float32(-1e10))
 
 
-def causal_attention(
-    q: Array,  # [..., n_head, n_q, d_head]
-    k: Array,  # [..., n_head, n_k, d_head]
-    v: Array,  # [..., n_head, n_k, d_head]
-    n_pad: Ids | None = None,  # [batch]
-) -> Array:  # [..., n_head, n_q, d_head]
-    """Attention to the present and the past only, a block of queries at a time.
-
-    A block reads the keys up to its last query, so of the scores that the mask would hide few are ever computed.
-    """
-    n_q, n_k = q.shape[-2], k.shape[-2]
-    if n_q == 1 and n_pad is None:
-        return attention(q, k, v)  # the last position may look at all there is
-    if q.ndim == 3:
-        return causal_attention(q[None], k[None], v[None])[0]
-    out = np.empty_like(q)
-    n_rows = max(1, QUERY_BLOCK // n_q)  # of the batch, in one block
-
-    def block(place: tuple[int, int]) -> None:
-        row, start = place
-        rows, queries = slice(row, row + n_rows), slice(start, start + QUERY_BLOCK)
-        q_block = q[rows, :, queries]
-        n = q_block.shape[-2]
-        n_seen = n_k - n_q + start + n
-        n_masked, pads = (n, None) if n_pad is None else (n_seen, n_pad[rows])  # keys before the block are open to it
-        mask = causal_mask(n, n_masked, pads, q.dtype)
-        out[rows, :, queries] = attention(q_block, k[rows, :, :n_seen], v[rows, :, :n_seen], mask)
-
-    starts = range(0, n_q, QUERY_BLOCK)[::-1]  # the last block has the most keys: begun first, it is not waited for
-    each(block, product(range(0, len(q), n_rows), starts), len(q) * n_q > FEW_ROWS)
-    return out
+def attention(q: Array, k: Array, v: Array, mask: Array | float = 0.0, tap: Tap = as_is) -> Array:
+    # [..., n_q, d], [..., n_k, d], [..., n_k, d_v], [..., n_q, n_k] -> [..., n_q, d_v]
+    """Each query's mixture of the values, by softmax(q kᵀ / √d + mask) (Vaswani et al. 2017, eq. 1)."""
+    scores = tap("attn.scores", q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]) + mask)
+    pattern = tap("attn.pattern", softmax(scores))
+    return tap("attn.z", pattern @ v)
 
 
 def split_heads(x: Array, n_head: int) -> Array:  # [..., n_seq, n_embd] -> [..., n_head, n_seq, d_head]
@@ -162,14 +88,21 @@ def merge_heads(x: Array) -> Array:  # [..., n_head, n_seq, d_head] -> [..., n_s
 
 
 def mha(
-    x: Array, c_attn: Params, c_proj: Params, n_head: int, past: LayerPast | None = None, n_pad: Ids | None = None
+    x: Array,
+    c_attn: Params,
+    c_proj: Params,
+    n_head: int,
+    past: LayerPast | None = None,
+    n_pad: Ids | None = None,
+    tap: Tap = as_is,
 ) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     """Multi-head causal self-attention; with `past`, over its keys and values and then this input's own."""
-    heads = split_heads(linear(x, **c_attn), 3 * n_head)  # the queries' heads, the keys' and the values'
-    q, k, v = heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
+    qkv = np.split(linear(x, **c_attn), 3, axis=-1)
+    q, k, v = (tap(f"attn.{name}", split_heads(part, n_head)) for name, part in zip("qkv", qkv, strict=True))
     if past is not None:
         k, v = past.extend(k, v)
-    return linear(merge_heads(causal_attention(q, k, v, n_pad)), **c_proj)
+    mask = causal_mask(q.shape[-2], k.shape[-2], n_pad)
+    return linear(merge_heads(attention(q, k, v, mask, tap)), **c_proj)
 
 
 def transformer_block(
@@ -181,20 +114,24 @@ def transformer_block(
     n_head: int,
     past: LayerPast | None = None,
     n_pad: Ids | None = None,
+    tap: Tap = as_is,
 ) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
-    """Attention moves information between positions, the feed-forward network thinks about it at each."""
-    x = x + mha(layer_norm(x, **ln_1), **attn, n_head=n_head, past=past, n_pad=n_pad)
-    return x + ffn(layer_norm(x, **ln_2), **mlp)
+    """Attention moves information between positions; the feed-forward network works on each position alone."""
+    x = tap("resid_pre", x)
+    normed = tap("ln1.normalized", layer_norm(x, **ln_1))
+    x = tap("resid_mid", x + tap("attn_out", mha(normed, **attn, n_head=n_head, past=past, n_pad=n_pad, tap=tap)))
+    normed = tap("ln2.normalized", layer_norm(x, **ln_2))
+    return tap("resid_post", x + tap("mlp_out", ffn(normed, **mlp, tap=tap)))
 
 
 def embed(
-    inputs: npt.ArrayLike, wte: Array, wpe: Array, n_past: int = 0, n_pad: Ids | None = None
+    inputs: npt.ArrayLike, wte: Array, wpe: Array, n_past: int = 0, n_pad: Ids | None = None, tap: Tap = as_is
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
-    """What each token is plus where it stands. Positions go on from `n_past`; a row's first real token has position 0.
+    """What each token is plus where it is. Positions continue from `n_past`; a row's first real token has position 0.
 
-    Raises `PicoGPTError` for ids outside the vocabulary and for more tokens than the model has positions.
+    Raises `PicoGPTError` for text, for ids outside the vocabulary, and for more tokens than the model has positions.
     """
-    ids = np.asarray(inputs, dtype=np.int64)
+    ids = as_ids(inputs)
     (n_vocab, _), (n_ctx, _) = wte.shape, wpe.shape
     if ids.size and not 0 <= ids.min() <= ids.max() < n_vocab:
         wrong = ids[(ids < 0) | (ids >= n_vocab)][0]
@@ -203,9 +140,22 @@ def embed(
     if n_past + n_seq > n_ctx:
         raise PicoGPTError(f"{n_past + n_seq} tokens are more than the model's context of {n_ctx}; shorten the input")
     if n_pad is None:
-        return wte[ids] + wpe[n_past : n_past + n_seq]
+        return tap("embed", wte[ids]) + tap("pos_embed", wpe[n_past : n_past + n_seq])
     positions = np.arange(n_past, n_past + n_seq) - n_pad[:, None]
-    return wte[ids] + wpe[np.maximum(positions, 0)]
+    return tap("embed", wte[ids]) + tap("pos_embed", wpe[np.maximum(positions, 0)])
+
+
+def as_ids(inputs: npt.ArrayLike) -> npt.NDArray[np.int64]:  # [..., n_seq]
+    """Token ids as an array; raises `PicoGPTError` for anything that is not one or more rows of whole numbers."""
+    try:
+        ids = np.asarray(inputs)
+    except ValueError:
+        raise PicoGPTError("the rows of ids differ in length; pad them on the left and give n_pad") from None
+    if ids.dtype.kind in "US":
+        raise PicoGPTError("the inputs are text, and the model reads token ids: encoder.encode(text) gives them")
+    if ids.ndim == 0 or (ids.size and ids.dtype.kind not in "iu"):
+        raise PicoGPTError(f"the inputs must be whole numbers, in a row or in equal rows, not {ids.dtype} {ids.shape}")
+    return ids.astype(np.int64, copy=False)
 
 
 def hidden_states(
@@ -218,17 +168,22 @@ def hidden_states(
     *,
     cache: KVCache | None = None,
     n_pad: Ids | None = None,
+    tap: Tap = as_is,
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
     """The last hidden states, before the projection to the vocabulary. See `gpt2` for the arguments."""
     n_past = cache.length if cache is not None else 0
-    x = embed(inputs, wte, wpe, n_past, n_pad)
-    n_seq = x.shape[-2]
-    pasts = cache.layers(n_seq) if cache is not None else [None] * len(blocks)
-    for block, past in zip(blocks, pasts, strict=True):
-        x = transformer_block(x, **block, n_head=n_head, past=past, n_pad=n_pad)
+    x = embed(inputs, wte, wpe, n_past, n_pad, tap)
+    pasts = cache.layers(x.shape[-2]) if cache is not None else [None] * len(blocks)
+    for i, (block, past) in enumerate(zip(blocks, pasts, strict=True)):
+        x = transformer_block(x, **block, n_head=n_head, past=past, n_pad=n_pad, tap=within(f"blocks.{i}.", tap))
     if cache is not None:
-        cache.length = n_past + n_seq
-    return layer_norm(x, **ln_f)
+        cache.length += x.shape[-2]
+    return tap("ln_final.normalized", layer_norm(x, **ln_f))
+
+
+def within(place: str, tap: Tap) -> Tap:
+    """A tap that puts `place` before every name."""
+    return tap if tap is as_is else lambda name, array: tap(place + name, array)
 
 
 def gpt2(
@@ -241,12 +196,13 @@ def gpt2(
     *,
     cache: KVCache | None = None,
     n_pad: Ids | None = None,
+    tap: Tap = as_is,
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
-    """Logits of the next token behind every token of `inputs`, ids `[n_seq]` or `[batch, n_seq]`.
+    """Logits of the next token after every token of `inputs`, ids `[n_seq]` or `[batch, n_seq]`.
 
-    With a `cache` the inputs go on behind what it holds, and are added to it: a sequence may be given whole or in
-    any chunks. `n_pad [batch]` counts the pads on the left of each row of a batch whose rows differ in length; the
-    logits at pads mean nothing. Raises `PicoGPTError` for ids outside the vocabulary or too many tokens.
+    With a `cache` the inputs continue what it holds, and are added to it: a sequence may be given whole or in any
+    chunks. `n_pad [batch]` counts the pads on the left of each row of a batch whose rows differ in length; the logits
+    at pads mean nothing. Raises `PicoGPTError` for ids outside the vocabulary or too many tokens.
     """
-    x = hidden_states(inputs, wte, wpe, blocks, ln_f, n_head, cache=cache, n_pad=n_pad)
-    return project(x, wte.T)  # the embedding, transposed, is the output projection too
+    x = hidden_states(inputs, wte, wpe, blocks, ln_f, n_head, cache=cache, n_pad=n_pad, tap=tap)
+    return tap("logits", x @ wte.T)  # the embedding, transposed, is the output projection too

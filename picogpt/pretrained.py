@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from picogpt import checkpoints
-from picogpt.checkpoints import HParams, Layout, Params
+from picogpt.checkpoints import Layout
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
-from picogpt.quantize import Int8Rows, quantize_params
+from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
+from picogpt.types import HParams, Params
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
 ALIASES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
@@ -37,7 +38,7 @@ def load(
     Without a name it is 124M where that is present, else the Shakespeare model that ships with the package. Models
     are looked for in `models_dir` (or else in $PICOGPT_MODELS_DIR), in `./models`, and in the package. The params are
     float32 and, where they are mapped from the file, read-only; with `dtype` "int8", or where they are stored so, the
-    weights are `picogpt.quantize`'s. Raises `PicoGPTError` when there is no such model or its files are not whole.
+    weights are int8. Raises `PicoGPTError` when there is no such model or its files are not whole.
     """
     directory = find_model(name if name is not None else default_model(models_dir), models_dir)
     hparams, params = checkpoints.read_checkpoint(directory)

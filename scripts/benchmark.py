@@ -116,9 +116,9 @@ class Machine:
         import numpy as np
         from engines import CTranslate2, LlamaCpp, PicoGPT, Transformers
 
-        from picogpt.arrange import for_decoding
         from picogpt.checkpoints import read_checkpoint, write_huggingface
-        from picogpt.quantize import quantize_params
+        from picogpt.performance.int8 import quantize_params
+        from picogpt.performance.layout import for_decoding
         from picogpt.tokenizers import ByteLevelBPE
         from picogpt.training.trainer import init_params
 
@@ -244,7 +244,7 @@ def scoring(machine: Machine) -> Iterator[Row]:
 
 
 def lookup(machine: Machine) -> Iterator[Row]:
-    from picogpt.generation import generate_stream
+    from picogpt.decoding.loop import generate_stream
 
     n_head, n = machine.hparams["n_head"], machine.n_ctx // 4
     prompt = machine.prompt(32) * 4  # the random model repeats itself too
@@ -398,7 +398,7 @@ def tokenizers(machine: Machine) -> Iterator[Row]:
 def training_step(machine: Machine) -> Iterator[Row]:
     import numpy as np
 
-    from picogpt.threads import one_blas_thread
+    from picogpt.performance.threads import one_blas_thread
     from picogpt.training.trainer import Settings, State, gpt2_loss_and_grads, init_params, training_steps
 
     hparams = {"n_vocab": 1024, "n_ctx": 256, "n_embd": 192, "n_head": 6, "n_layer": 6}

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from picogpt import KVCache
-from picogpt.arrange import for_decoding
 from picogpt.checkpoints import nest, param_shapes, read_checkpoint
-from picogpt.generation import decode
-from picogpt.model import Params, hidden_states
-from picogpt.quantize import Int8Rows, is_quantized
-from picogpt.scoring import score_tokens
+from picogpt.decoding.loop import decode
+from picogpt.performance import hidden_states, project
+from picogpt.performance.int8 import Int8Rows, is_quantized
+from picogpt.performance.layout import for_decoding
+from picogpt.scoring.tokens import score_tokens
 from picogpt.tokenizers import ByteLevelBPE
+from picogpt.types import Params
 
 Ids = list[int]
 
@@ -62,7 +63,7 @@ class PicoGPT:
 
     def read(self, prompt: Ids) -> None:
         cache = KVCache.for_params(self.params, self.n_head, n_ctx=len(prompt))
-        hidden_states(prompt, **self.params, n_head=self.n_head, cache=cache)[-1:] @ self.params["wte"].T
+        project(hidden_states(prompt, **self.params, n_head=self.n_head, cache=cache)[-1:], self.params["wte"])
 
     def score(self, texts: list[Ids]) -> None:
         score_tokens(texts, self.params, self.n_head, details=False)

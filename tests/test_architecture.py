@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,23 +12,19 @@ import pytest
 
 import picogpt.pretrained
 
-PACKAGE = Path(__file__).parents[1] / "picogpt"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "picogpt"
 
-# from the ground up; a module may import what stands below its own floor, and its own folder
-FLOORS = [
-    {"errors", "threads"},
-    {"arrange", "cache", "files", "quantize", "rowwise", "sampling", "windows"},
-    {"tokenizers", "checkpoints"},
-    {"model", "stopping"},
-    {"step"},
-    {"rows"},
-    {"lookup"},
-    {"generation", "scoring", "training", "pretrained", "download"},
-    {"beam", "words"},
-    {"__init__"},
-    {"cli"},
-    {"__main__"},
-]
+
+def floors() -> list[set[str]]:
+    """The rooms of each floor, from the ground up, as CONTRIBUTING.md lists them from the top down."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("| floor | rooms |")[2].partition("\n\n")[0]
+    return [set(re.findall(r"`(\w+)`", line)) for line in table.splitlines()[2:]][::-1]
+
+
+# a module may import what is below its own floor, and its own folder
+FLOORS = floors()
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -51,7 +48,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_downward(path: Path) -> None:
     own = room(path)
-    assert own in FLOOR, f"{own} is a new room: give it a floor here"
+    assert own in FLOOR, f"{own} is a new room: give it a floor in CONTRIBUTING.md"
     for name in imported(path):
         top, _, rest = name.partition(".")
         assert top not in {"tensorflow", "torch", "transformers"}, f"{path} imports {top}"
@@ -59,6 +56,10 @@ def test_imports_run_downward(path: Path) -> None:
             other = rest.split(".")[0]
             other = other if other in FLOOR else "__init__"
             assert other == own or FLOOR[other] < FLOOR[own], f"{own} must not import {other}"
+
+
+def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
+    assert sorted(FLOOR) == sorted({room(path) for path in MODULES})
 
 
 def test_importing_picogpt_is_light() -> None:

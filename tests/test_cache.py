@@ -7,26 +7,27 @@ import pytest
 
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
+from picogpt.performance.layout import cache_memory
 from tests.random_model import N_CTX, N_EMBD, N_HEAD, N_LAYER, random_params
 
 
 @pytest.fixture(autouse=True, params=[0, 512])
 def orders_in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Of a long cache and a short one."""
-    monkeypatch.setattr("picogpt.cache.LONG", request.param)
+    monkeypatch.setattr("picogpt.performance.layout.LONG_CACHE", request.param)
 
 
 def test_shape_and_dtype_come_from_the_params() -> None:
     params = random_params(np.random.default_rng(0), np.float32)
-    cache = KVCache.for_params(params, N_HEAD, (5,))
+    cache = KVCache.for_params(params, N_HEAD, (5,), allocate=cache_memory)
     assert cache.kv.shape == (N_LAYER, 2, 5, N_HEAD, N_CTX, N_EMBD // N_HEAD)
     assert cache.kv.dtype == np.float32
-    assert KVCache.for_params(params, N_HEAD, n_ctx=11).n_ctx == 11
+    assert KVCache.for_params(params, N_HEAD, n_ctx=11, allocate=cache_memory).n_ctx == 11
 
 
 def test_extend_writes_in_place_and_returns_views() -> None:
     """A step that copied the past would cost as much as the past is long."""
-    cache = KVCache(n_layer=2, n_head=3, n_ctx=11, d_head=7)
+    cache = KVCache(n_layer=2, n_head=3, n_ctx=11, d_head=7, allocate=cache_memory)
     for step in range(3):
         new = np.full((3, 2, 7), step, dtype=np.float32)
         for past in cache.layers(2):
@@ -40,7 +41,7 @@ def test_extend_writes_in_place_and_returns_views() -> None:
 
 
 def test_a_full_cache_says_so() -> None:
-    cache = KVCache(n_layer=1, n_head=1, n_ctx=5, d_head=3)
+    cache = KVCache(n_layer=1, n_head=1, n_ctx=5, d_head=3, allocate=cache_memory)
     cache.length = 4
     with pytest.raises(PicoGPTError, match="6 tokens do not fit into a cache of 5 positions"):
         cache.layers(2)

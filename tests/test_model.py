@@ -18,7 +18,6 @@ from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
 from picogpt.model import (
     attention,
-    causal_attention,
     ffn,
     gelu,
     gpt2,
@@ -27,14 +26,33 @@ from picogpt.model import (
     linear,
     merge_heads,
     mha,
-    project,
     softmax,
     split_heads,
     transformer_block,
 )
+from picogpt.types import Array
 from tests.random_model import N_CTX, N_EMBD, N_HEAD, N_VOCAB, random_params
 
 DATA = Path(__file__).parent / "data"
+
+
+TAPPED_IN_A_BLOCK = [
+    "resid_pre",
+    "ln1.normalized",
+    "attn.q",
+    "attn.k",
+    "attn.v",
+    "attn.scores",
+    "attn.pattern",
+    "attn.z",
+    "attn_out",
+    "resid_mid",
+    "ln2.normalized",
+    "mlp.pre",
+    "mlp.post",
+    "mlp_out",
+    "resid_post",
+]
 
 
 def leaves(tree: Any) -> list[npt.NDArray[Any]]:
@@ -59,7 +77,6 @@ def test_every_function_keeps_its_dtype(dtype: type) -> None:
         linear(x, **block["attn"]["c_attn"]),
         ffn(x, **block["mlp"]),
         attention(q, q, q),
-        causal_attention(q, q, q),
         mha(x, **block["attn"], n_head=N_HEAD),
         transformer_block(x, **block, n_head=N_HEAD),
         hidden_states([1, 2, 3], **params, n_head=N_HEAD),
@@ -91,40 +108,12 @@ def test_layer_norm_has_mean_b_and_deviation_g() -> None:
     np.testing.assert_allclose(y.std(-1), 2, atol=1e-6)
 
 
-def test_a_batch_is_projected_as_its_rows_are() -> None:
-    rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((2, 3, 5, 7)), rng.standard_normal((7, 11))
-    np.testing.assert_allclose(project(x, w), x @ w, atol=1e-14)
-    np.testing.assert_allclose(project(x[0, 0, 0], w), x[0, 0, 0] @ w, atol=1e-14)
-
-
 def test_heads_split_and_merge_are_inverses() -> None:
     x = np.random.default_rng(0).standard_normal((2, 5, 21))
     heads = split_heads(x, 3)
     assert heads.shape == (2, 3, 5, 7)
     np.testing.assert_array_equal(heads[1, 2, 4], x[1, 4, 14:])  # a head is a run of neighbouring columns
     np.testing.assert_array_equal(merge_heads(heads), x)
-
-
-def plain_causal_attention(q: npt.NDArray[Any], k: npt.NDArray[Any], v: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The definition, one query of one head at a time."""
-    n_q, n_k = q.shape[-2], k.shape[-2]
-    out = np.zeros((*q.shape[:-1], v.shape[-1]))
-    for index in np.ndindex(*q.shape[:-1]):
-        head, position = index[:-1], n_k - n_q + index[-1]
-        scores = k[head][: position + 1] @ q[index] / math.sqrt(q.shape[-1])
-        weights = np.exp(scores - scores.max())
-        out[index] = weights / weights.sum() @ v[head][: position + 1]
-    return out
-
-
-@pytest.mark.parametrize(("n_q", "n_k"), [(1, 1), (1, 7), (5, 5), (5, 11), (130, 131), (257, 307)])
-def test_causal_attention_in_blocks_is_the_definition(n_q: int, n_k: int) -> None:
-    """Block edges are where a query could see one key too few or too many."""
-    rng = np.random.default_rng(n_q)
-    q = rng.standard_normal((3, n_q, 7))
-    k, v = rng.standard_normal((2, 3, n_k, 7))
-    np.testing.assert_allclose(causal_attention(q, k, v), plain_causal_attention(q, k, v), atol=1e-13)
 
 
 def test_a_token_does_not_see_the_future() -> None:
@@ -244,3 +233,53 @@ def test_padded_logits_are_transformers(shakespeare: picogpt.GPT2) -> None:
     _, hparams, params = shakespeare
     logits = gpt2(golden["padded_ids"], **params, n_head=hparams["n_head"], n_pad=golden["padded_n_pad"])
     np.testing.assert_allclose(logits[:, -1], golden["padded_last_logits"], rtol=0, atol=1e-4)
+
+
+def test_a_tap_sees_every_value_once_in_the_order_of_the_pass() -> None:
+    params, seen = random_params(np.random.default_rng(0)), {}
+
+    def keep(name: str, array: Array) -> Array:
+        assert name not in seen
+        seen[name] = array
+        return array
+
+    logits = gpt2([3, 1, 4, 1, 5], **params, n_head=N_HEAD, tap=keep)
+    in_blocks = [f"blocks.{i}.{name}" for i in range(len(params["blocks"])) for name in TAPPED_IN_A_BLOCK]
+    assert list(seen) == ["embed", "pos_embed", *in_blocks, "ln_final.normalized", "logits"]
+    np.testing.assert_array_equal(seen["logits"], logits)
+    np.testing.assert_array_equal(logits, gpt2([3, 1, 4, 1, 5], **params, n_head=N_HEAD))
+    assert seen["blocks.1.attn.pattern"].shape == (N_HEAD, 5, 5)
+    assert seen["blocks.1.attn.q"].shape == (N_HEAD, 5, N_EMBD // N_HEAD)
+
+
+@pytest.mark.parametrize("name", ["embed", "pos_embed", *(f"blocks.1.{name}" for name in TAPPED_IN_A_BLOCK), "logits"])
+def test_what_a_tap_returns_is_used(name: str) -> None:
+    params = random_params(np.random.default_rng(0))
+    before = gpt2([3, 1, 4], **params, n_head=N_HEAD)
+    noise = np.random.default_rng(1)
+    tap = lambda at, array: array + noise.standard_normal(array.shape) if at == name else array  # noqa: E731
+    assert np.abs(gpt2([3, 1, 4], **params, n_head=N_HEAD, tap=tap) - before).max() > 1e-6
+
+
+def test_whole_numbers_work_where_learners_type_them() -> None:
+    y = softmax(np.array([[2, 100], [-5, 0]]))
+    np.testing.assert_allclose(y, [[0.0, 1.0], [0.006693, 0.993307]], atol=1e-6)
+    y = gelu(np.array([[1, 2], [-2, 0]]))
+    np.testing.assert_allclose(y, [[0.841192, 1.954598], [-0.045402, 0.0]], atol=1e-6)
+    y = layer_norm(np.array([[2, 2, 3], [-5, 0, 1]]), np.ones(3), np.zeros(3))
+    np.testing.assert_allclose(y, [[-0.70709, -0.70709, 1.41418], [-1.397, 0.508, 0.889]], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("To be", "the inputs are text, and the model reads token ids: encoder.encode"),
+        (["To", "be"], "the inputs are text"),
+        ([1.5, 2.0], "whole numbers"),
+        (7, "whole numbers"),
+        ([[1, 2], [3]], "the rows of ids differ in length; pad them on the left"),
+    ],
+)
+def test_what_is_no_row_of_ids_is_said(inputs: Any, message: str) -> None:
+    with pytest.raises(PicoGPTError, match=message):
+        gpt2(inputs, **random_params(np.random.default_rng(0)), n_head=N_HEAD)

@@ -7,11 +7,11 @@ import functools
 import pytest
 
 from picogpt import pretrained
-from picogpt.beam import beam_search
+from picogpt.decoding.beam import beam_search
+from picogpt.decoding.loop import generate, generate_batch
 from picogpt.errors import PicoGPTError
-from picogpt.generation import generate, generate_batch
 from picogpt.model import gpt2
-from picogpt.scoring import token_logprobs
+from picogpt.scoring.tokens import token_logprobs
 
 
 def is_here() -> bool:

@@ -14,15 +14,14 @@ from typing import Literal
 from picogpt.checkpoints import huggingface, int8, openai
 from picogpt.checkpoints.huggingface import write as write_huggingface
 from picogpt.checkpoints.int8 import write as write_int8
-from picogpt.checkpoints.names import HParams, Params, flatten, n_params, nest, param_shapes
+from picogpt.checkpoints.names import flatten, n_params, nest, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError
+from picogpt.types import HParams, Params
 
 __all__ = [
     "LAYOUTS",
-    "HParams",
     "Layout",
-    "Params",
     "flatten",
     "is_complete",
     "layout",

@@ -12,8 +12,6 @@ import numpy as np
 
 from picogpt.checkpoints.names import (
     HPARAMS,
-    HParams,
-    Params,
     check_hparams,
     check_shapes,
     flatten,
@@ -24,6 +22,7 @@ from picogpt.checkpoints.names import (
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object, replacing
+from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

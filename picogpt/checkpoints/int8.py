@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from picogpt.checkpoints import huggingface
-from picogpt.checkpoints.names import HParams, Params, Shape, check_shapes, flatten, nest, param_shapes
+from picogpt.checkpoints.names import Shape, check_shapes, flatten, nest, param_shapes
 from picogpt.checkpoints.safetensors import read_safetensors, widen, write_safetensors
 from picogpt.errors import PicoGPTError
-from picogpt.quantize import Int8Columns, Int8Rows, is_quantized, quantize_params
+from picogpt.performance.int8 import Int8Columns, Int8Rows, is_quantized, quantize_params
+from picogpt.types import HParams, Params
 
 WEIGHTS = "int8.safetensors"
 Q, SCALE = ".q", ".scale"

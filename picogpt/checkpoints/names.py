@@ -10,14 +10,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from picogpt.errors import PicoGPTError
+from picogpt.types import Array, HParams, Params
 
-Array = npt.NDArray[np.floating[Any]]
-HParams = dict[str, int]
-Params = dict[str, Any]
 Shape = tuple[int, ...]
 
 HPARAMS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")

@@ -7,20 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from picogpt.checkpoints.names import (
-    HParams,
-    Params,
-    Shape,
-    check_hparams,
-    check_shapes,
-    flatten,
-    nest,
-    openai_name,
-    param_shapes,
-)
+from picogpt.checkpoints.names import Shape, check_hparams, check_shapes, flatten, nest, openai_name, param_shapes
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object, replacing, require_files
+from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
 CHECKPOINT = "checkpoint"

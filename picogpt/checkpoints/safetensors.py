@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
 from picogpt.files import Bytes, map_file, replacing, require_files
-
-Array = npt.NDArray[np.floating[Any]]
+from picogpt.types import Array
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}  # bytes a number

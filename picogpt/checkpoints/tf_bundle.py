@@ -12,17 +12,15 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, number, parse_message, varint_field
 from picogpt.checkpoints.sorted_table import masked_crc32c, read_table, table_bytes
 from picogpt.errors import PicoGPTError
 from picogpt.files import Bytes, map_file, replacing, require_files
-
-Array = npt.NDArray[np.floating[Any]]
+from picogpt.types import Array
 
 DT_FLOAT = 1  # TensorFlow's number for float32
 

@@ -14,9 +14,9 @@ from picogpt.cli.writing import write_on, write_several
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
-    from picogpt.generation import Options
+    from picogpt.decoding.loop import Options
+    from picogpt.decoding.sampling import Transform
     from picogpt.pretrained import GPT2
-    from picogpt.sampling import Transform
 
 DESCRIPTION = """\
 Write on from PROMPT. Without one the prompt is standard input, exactly as it is; on a terminal you are asked for
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
         prompt = read_stdin() if args.prompt is None else check_argument(args.prompt, "the prompt")
     model = load_model(args)
     if interactive or args.n_tokens >= MANY_TOKENS:
-        from picogpt.arrange import for_decoding
+        from picogpt.performance.layout import for_decoding
 
         model = model._replace(params=for_decoding(model.params))
     options = make_options(args, model, transforms)
@@ -130,7 +130,7 @@ def given(args: argparse.Namespace, *names: str) -> str:
 
 def make_transforms(args: argparse.Namespace) -> list[Transform]:
     """In the order in which Hugging Face's `generate` has them."""
-    from picogpt import sampling
+    from picogpt.decoding import sampling
 
     chosen: list[tuple[Any, Any]] = [
         (sampling.repetition_penalty, args.repetition_penalty),
@@ -150,8 +150,8 @@ def make_transforms(args: argparse.Namespace) -> list[Transform]:
 def make_options(args: argparse.Namespace, model: GPT2, transforms: list[Transform]) -> Options:
     import numpy as np
 
-    from picogpt.sampling import min_length
-    from picogpt.stopping import stop_criterion
+    from picogpt.decoding.sampling import min_length
+    from picogpt.decoding.stopping import stop_criterion
 
     eot_token = model.encoder.eot_token
     if args.min_length is not None and eot_token is not None:

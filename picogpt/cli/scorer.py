@@ -12,7 +12,7 @@ from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
     from picogpt.pretrained import GPT2
-    from picogpt.scoring import TokenScores
+    from picogpt.scoring.tokens import TokenScores
 
 Row = dict[str, Any]  # column -> value
 
@@ -41,8 +41,8 @@ class Scorer:
         special: str | None = None,
         hf_perplexity: bool = False,
     ) -> None:
-        from picogpt.scoring import check_stride
-        from picogpt.words import beginnings
+        from picogpt.scoring.tokens import check_stride
+        from picogpt.scoring.words import beginnings
 
         self.encoder, self.params, self.n_head = model.encoder, model.params, model.hparams["n_head"]
         self.by, self.bow, self.special, self.hf_perplexity = by, bow, special, hf_perplexity
@@ -65,7 +65,7 @@ class Scorer:
 
     def score(self, records: Sequence[tuple[Record, list[int]]]) -> Iterator[Scored]:
         """Records with their ids, scored side by side."""
-        from picogpt.scoring import huggingface_perplexity, score_tokens
+        from picogpt.scoring.tokens import huggingface_perplexity, score_tokens
 
         if self.hf_perplexity:
             for record, ids in records:
@@ -81,7 +81,7 @@ class Scorer:
 
     def summary(self, text: str, scores: TokenScores) -> Row:
         """Figures of a whole text; where its first token has no score, of the others."""
-        from picogpt.scoring import perplexity
+        from picogpt.scoring.tokens import perplexity
 
         n, logprob = len(scores.logprob), float(scores.logprob.sum())
         bits = -logprob / math.log(2)
@@ -96,7 +96,7 @@ class Scorer:
         }
 
     def tokens(self, ids: list[int], scores: TokenScores) -> list[Row]:
-        from picogpt.words import token_bytes
+        from picogpt.scoring.words import token_bytes
 
         n_unscored = len(ids) - len(scores.logprob)  # 1 without an end-of-text token in front
         rows = []
@@ -111,7 +111,7 @@ class Scorer:
         return rows
 
     def words(self, ids: list[int], scores: TokenScores) -> list[Row]:
-        from picogpt.words import word_surprisals
+        from picogpt.scoring.words import word_surprisals
 
         return [
             {"n_tokens": word.end - word.first, "surprisal": surprisal * self.unit, "word": word.text}
@@ -124,8 +124,8 @@ class Scorer:
         Prefix and continuation are encoded together, so that the tokens are those of the whole text; what all of
         them share within the prefix is the context.
         """
-        from picogpt.scoring import choice_logprobs
-        from picogpt.words import token_bytes
+        from picogpt.scoring.tokens import choice_logprobs
+        from picogpt.scoring.words import token_bytes
 
         texts = [encode(self.encoder, prefix + choice, self.special) for choice in choices]
         n_shared, n_bytes = 0, 0

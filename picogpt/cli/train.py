@@ -153,7 +153,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
 
     from picogpt.checkpoints import n_params
     from picogpt.model import gpt2
-    from picogpt.threads import one_blas_thread
+    from picogpt.performance.threads import one_blas_thread
     from picogpt.training.data import bits_per_character, validation_loss
     from picogpt.training.trainer import gpt2_loss_and_grads, training_steps
 
@@ -223,8 +223,8 @@ def interrupts() -> Iterator[Any]:
 
 def finish(run: Run) -> None:
     """The loss curves, and a sample of what the model writes, on stdout."""
-    from picogpt.generation import generate_stream
-    from picogpt.sampling import temperature, top_k
+    from picogpt.decoding.loop import generate_stream
+    from picogpt.decoding.sampling import temperature, top_k
     from picogpt.tokenizers import stream_text
     from picogpt.training.plot import draw_losses
     from picogpt.training.run import loss_curves

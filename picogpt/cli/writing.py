@@ -14,7 +14,7 @@ from picogpt.cli.text import encode
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
-    from picogpt.generation import Options, Token
+    from picogpt.decoding.loop import Options, Token
     from picogpt.pretrained import GPT2
 
 BATCH_SIZE = 32  # rows decoded side by side
@@ -31,8 +31,8 @@ def prompt_ids(prompt: str, args: argparse.Namespace, model: GPT2) -> list[int]:
 
 def write_on(prompt: str, args: argparse.Namespace, model: GPT2, options: Options) -> None:
     """Stream one continuation to stdout, and what there is to say about it to stderr."""
-    from picogpt.generation import decode
-    from picogpt.stopping import until_stop
+    from picogpt.decoding.loop import decode
+    from picogpt.decoding.stopping import until_stop
     from picogpt.tokenizers import stream_text
 
     ids = prompt_ids(prompt, args, model)
@@ -108,8 +108,8 @@ def lines(text: str) -> list[str]:
 
 def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Options) -> Iterator[dict[str, Any]]:
     """A record for each continuation; after Ctrl-C for what there is of each."""
-    from picogpt.generation import decode
-    from picogpt.stopping import until_stop
+    from picogpt.decoding.loop import decode
+    from picogpt.decoding.stopping import until_stop
 
     encoder = model.encoder
     ids = [prompt_ids(prompt, args, model) for prompt in prompts]
@@ -143,7 +143,7 @@ def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Opt
 
 def beams(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Options) -> Iterator[dict[str, Any]]:
     """A record for each of the best continuations."""
-    from picogpt.beam import beam_search
+    from picogpt.decoding.beam import beam_search
 
     for prompt in prompts:
         for beam in beam_search(

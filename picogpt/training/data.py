@@ -10,8 +10,8 @@ import numpy as np
 
 from picogpt.errors import PicoGPTError
 from picogpt.files import replacing
-from picogpt.model import Array
-from picogpt.training.backprop import Ids, cross_entropy
+from picogpt.training.backprop import cross_entropy
+from picogpt.types import Array, Ids
 
 TRAIN_SHARE = 0.9  # of the characters; the rest is for validation
 

@@ -23,12 +23,12 @@ from typing import Protocol
 
 import numpy as np
 
-from picogpt import model
-from picogpt.checkpoints import HParams
-from picogpt.model import Array, Params, attention, causal_mask, linear, softmax
+from picogpt import model, performance
+from picogpt.model import attention, causal_mask, linear, softmax
 from picogpt.training import backprop
-from picogpt.training.backprop import Ids, cross_entropy
+from picogpt.training.backprop import cross_entropy
 from picogpt.training.trainer import Settings, State, init_params, training_steps
+from picogpt.types import Array, HParams, Ids, Params
 
 
 def count_bigrams(ids: Ids, n_vocab: int, smoothing: float = 0.0) -> Array:  # [n_ids] -> [n_vocab, n_vocab]
@@ -65,7 +65,7 @@ def average_by_softmax(x: Array) -> Array:  # [..., n_seq, n_embd] -> [..., n_se
 def average_by_attention(x: Array) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     """The same by attention with queries that ask for nothing: they find the past equally good, and average it."""
     n_seq = x.shape[-2]
-    return attention(np.zeros_like(x), x, x, causal_mask(n_seq, n_seq, None, x.dtype))
+    return attention(np.zeros_like(x), x, x, causal_mask(n_seq, n_seq))
 
 
 def self_attention(
@@ -81,7 +81,7 @@ def self_attention(
     Masked as in a decoder, or without the mask as in an encoder. With a `source` it is cross-attention: keys and
     values come from there, all of it open to every query.
     """
-    mask = causal_mask(x.shape[-2], x.shape[-2], None, x.dtype) if causal and source is None else None
+    mask = causal_mask(x.shape[-2], x.shape[-2]) if causal and source is None else 0.0
     source = x if source is None else source
     return attention(linear(x, **query), linear(source, **key), linear(source, **value), mask)
 
@@ -225,7 +225,7 @@ class SelfAttention(Positions):
         q, back_query = backprop.linear(x, **params["attention"]["query"])
         k, back_key = backprop.linear(x, **params["attention"]["key"])
         v, back_value = backprop.linear(x, **params["attention"]["value"])
-        y, back_attention = backprop.attention(q, k, v, causal_mask(x.shape[-2], x.shape[-2], None, x.dtype))
+        y, back_attention = backprop.attention(q, k, v, causal_mask(x.shape[-2], x.shape[-2]))
 
         def backward(dy: Array) -> tuple[Array, Params]:
             dq, dk, dv = back_attention(dy)
@@ -249,7 +249,7 @@ class GPT2:
         return init_params(self.hparams, rng)
 
     def forward(self, params: Params, ids: Ids) -> Array:
-        return model.gpt2(ids, **params, n_head=self.hparams["n_head"])
+        return performance.gpt2(ids, **params, n_head=self.hparams["n_head"])
 
     def loss_and_grads(self, params: Params, inputs: Ids, targets: Ids) -> tuple[float, Params]:
         return backprop.loss_and_grads(params, inputs, targets, self.hparams["n_head"])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from picogpt.model import Array
+from picogpt.types import Array
 
 Flat = dict[str, Array]
 

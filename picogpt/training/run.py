@@ -18,14 +18,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from picogpt.checkpoints import HParams, flatten, nest, write_huggingface, write_openai
+from picogpt.checkpoints import flatten, nest, write_huggingface, write_openai
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object, replacing
-from picogpt.model import Params
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.optimizer import Flat
 from picogpt.training.trainer import Settings, State
+from picogpt.types import HParams, Params
 
 FORMATS = ("float32", "float16", "bfloat16", "tf")  # Hugging Face's layout, or OpenAI's
 COLUMNS = ("step", "loss", "validation_loss", "lr", "grad_norm")

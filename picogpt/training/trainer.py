@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from picogpt.checkpoints import HParams, flatten, nest, param_shapes
+from picogpt.checkpoints import flatten, nest, param_shapes
 from picogpt.errors import PicoGPTError
-from picogpt.model import Params
 from picogpt.training import backprop
-from picogpt.training.backprop import Ids
 from picogpt.training.data import random_windows
 from picogpt.training.optimizer import Flat, adamw, clip_by_global_norm, learning_rate
+from picogpt.types import HParams, Ids, Params
 
 # parameters, inputs and targets [batch, n_ctx], a source of random numbers -> mean loss, gradients
 LossAndGrads = Callable[[Params, Ids, Ids, np.random.Generator], tuple[float, Params]]

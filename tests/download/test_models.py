@@ -9,10 +9,10 @@ import pytest
 
 from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface
 from picogpt.cli import main
+from picogpt.decoding.loop import generate
 from picogpt.download import Collection, File, Wire, download, verify
 from picogpt.download.catalogue import HUGGING_FACE_FILES, OPENAI_DATA, OPENAI_FILES
 from picogpt.errors import NetworkError, PicoGPTError
-from picogpt.generation import generate
 from picogpt.pretrained import load
 from picogpt.tokenizers import train_bpe
 from tests.checkpoints.tensorflow_saver import save_openai_model

@@ -11,9 +11,10 @@ import pytest
 
 from picogpt.checkpoints import flatten, param_shapes
 from picogpt.errors import PicoGPTError
-from picogpt.model import Params, gpt2
+from picogpt.model import gpt2
 from picogpt.training.data import all_windows, random_windows, validation_loss
 from picogpt.training.trainer import Settings, State, gpt2_loss_and_grads, init_params, training_steps
+from picogpt.types import Params
 from tests.random_model import HPARAMS, N_CTX, N_HEAD, N_VOCAB, random_params
 from tests.training.test_backprop import reference_loss
 

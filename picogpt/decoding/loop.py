@@ -1,0 +1,153 @@
+"""Decoding: one loop that reads the prompts and then writes token by token, for one row or many."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, TypedDict, Unpack
+
+import numpy as np
+
+from picogpt.decoding.lookup import LookupRows
+from picogpt.decoding.rows import Rows
+from picogpt.decoding.sampling import Transform, apply_transforms, choose, generators, log_softmax, near_tie
+from picogpt.errors import PicoGPTError
+from picogpt.types import Array, Ids, Params
+
+FinishReason = Literal["stop", "length", "eos"]
+
+
+class Token(NamedTuple):
+    """One token as it is decoded. A row's last one has a finish reason; with "eos" it is the end token itself."""
+
+    row: int
+    id: int
+    finish_reason: FinishReason | None
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()  # the most likely tokens and their log-probabilities, best first
+
+
+class Continuation(NamedTuple):
+    """Everything that was decoded behind one prompt. An end token is among the tokens, but not among the ids."""
+
+    tokens: list[Token]
+    finish_reason: FinishReason
+
+    @property
+    def ids(self) -> list[int]:
+        return [token.id for token in self.tokens if token.finish_reason != "eos"]
+
+
+class Options(TypedDict, total=False):
+    """How to decode; every entry may be left out."""
+
+    transforms: Sequence[Transform]  # applied to the logits in this order, see `picogpt.decoding.sampling`
+    rng: int | np.random.Generator | None  # a seed or a generator to sample with; None, the default, is greedy
+    eot_token: int | None  # the token that ends a row; None, the default, never ends one
+    stop: Callable[[Ids], bool]  # given the ids written so far, whether they are enough
+    slide: bool  # at n_ctx go on behind the last half of the window; otherwise the row ends there
+    n_samples: int  # continuations a prompt, default 1; row i * n_samples + j is prompt i's j-th
+    lookup: bool  # one row only: guess tokens from earlier text, check many in one pass, see `picogpt.decoding.lookup`
+    n_top: int | None  # give log-probabilities, and those of the n most likely tokens; default None
+
+
+def generate(
+    inputs: Sequence[int], params: Params, n_head: int, n_tokens_to_generate: int, **options: Unpack[Options]
+) -> list[int]:
+    """The ids that follow `inputs`: n_tokens_to_generate of them, or fewer where an end comes first.
+
+    Prompt and continuation together have at most n_ctx tokens, unless `slide` is given. The ids do not contain
+    `inputs`, nor the end token. `Options` says what else can be chosen; the same seed gives the same ids again.
+    Raises `PicoGPTError` for an empty prompt, one longer than n_ctx, and ids outside the vocabulary.
+    """
+    return list(generate_stream(inputs, params, n_head, n_tokens_to_generate, **options))
+
+
+def generate_stream(
+    inputs: Sequence[int], params: Params, n_head: int, n_tokens_to_generate: int, **options: Unpack[Options]
+) -> Iterator[int]:
+    """`generate`, each id as soon as it is chosen."""
+    for token in decode([inputs], params, n_head, n_tokens_to_generate, **options):
+        if token.finish_reason != "eos":
+            yield token.id
+
+
+def generate_batch(
+    prompts: Sequence[Sequence[int]],
+    params: Params,
+    n_head: int,
+    n_tokens_to_generate: int,
+    **options: Unpack[Options],
+) -> list[Continuation]:
+    """`generate` for several prompts at once, with finish reasons; `n_samples` continuations of each.
+
+    Each row is what it would be alone, as far as float32 goes: its draws are its own, and pads are not seen.
+    """
+    rows: list[list[Token]] = [[] for _ in range(len(prompts) * options.get("n_samples", 1))]
+    for token in decode(prompts, params, n_head, n_tokens_to_generate, **options):
+        rows[token.row].append(token)
+    return [Continuation(row, (row[-1].finish_reason if row else None) or "length") for row in rows]
+
+
+def decode(
+    prompts: Sequence[Sequence[int]], params: Params, n_head: int, n_tokens: int, **options: Unpack[Options]
+) -> Iterator[Token]:
+    """The loop behind all of these: every row's tokens as they are chosen. Rows that have ended cost nothing."""
+    transforms, eot_token, stop = options.get("transforms", ()), options.get("eot_token"), options.get("stop")
+    rng, slide, n_top = options.get("rng"), options.get("slide", False), options.get("n_top")
+    n_samples = options.get("n_samples", 1)
+
+    if options.get("lookup") and len(prompts) * n_samples != 1:
+        raise PicoGPTError(f"lookup decodes one row, not {len(prompts) * n_samples}; leave it out for several")
+    rows = (LookupRows if options.get("lookup") else Rows)(prompts, params, n_head, n_tokens)
+    n_end = rows.end + n_tokens
+    row_rngs = None if rng is None else generators(rng, len(prompts) * n_samples)
+    if not slide:
+        rows.keep(rows.lengths() < rows.n_ctx)
+
+    def transformed(logits: Array) -> Array:
+        return apply_transforms(transforms, logits, rows.so_far()) if transforms else logits
+
+    while len(rows.row_ids) and rows.end < n_end:
+        logits = rows.next_logits()
+        if n_samples > 1 and rows.end == rows.n_prompt:
+            rows.repeat(n_samples)
+            logits = logits.repeat(n_samples, axis=0)
+        uniforms = None if row_rngs is None else np.array([row_rngs[name].random() for name in rows.row_ids])
+        scores = transformed(logits)
+        if isinstance(rows, LookupRows) and not rows.exact and near_tie(scores, uniforms):
+            logits = rows.exact_logits()
+            scores = transformed(logits)
+        chosen = choose(scores, uniforms)
+        rows.append(chosen)
+
+        alternatives = itertools.repeat((None, ())) if n_top is None else most_likely(logits, chosen, n_top)
+        running = []
+        for name, token, written, length, (logprob, top) in zip(
+            rows.row_ids.tolist(), chosen.tolist(), rows.written(), rows.lengths().tolist(), alternatives, strict=False
+        ):
+            reason: FinishReason | None = None
+            if token == eot_token:
+                reason = "eos"
+            elif stop is not None and stop(written):
+                reason = "stop"
+            elif rows.end == n_end or (length >= rows.n_ctx and not slide):
+                reason = "length"
+            yield Token(name, token, reason, logprob, top)
+            running.append(reason is None)
+        rows.keep(running)
+
+
+def most_likely(
+    logits: Array, chosen: Ids, n: int
+) -> list[tuple[float, tuple[tuple[int, float], ...]]]:  # [batch, n_vocab], [batch]
+    """Each row's log-probability of the chosen token, and the n most likely tokens with theirs, best first.
+
+    These are the model's own, before any transform.
+    """
+    log_probs = log_softmax(logits)
+    best = np.argsort(-log_probs, axis=-1, kind="stable")[:, :n]
+    return [
+        (float(row[token]), tuple((int(i), float(row[i])) for i in ids))
+        for row, token, ids in zip(log_probs, chosen, best, strict=True)
+    ]

@@ -1,0 +1,111 @@
+"""The rows of a batch while they are written: token ids, and how far the model has read them.
+
+Rows of different lengths stand right-aligned in one array of ids, so that every row's next token has the same
+column. A pass reads the columns that the cache does not hold yet: at first all of the prompts, then the newest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt.cache import KVCache
+from picogpt.errors import PicoGPTError
+from picogpt.performance import hidden_states, project
+from picogpt.performance.layout import cache_memory
+from picogpt.types import Array, Ids, Params
+
+
+class Rows:
+    """The rows that are still being written, and how far the model has read them.
+
+    `ids [n_rows, n_columns]` is filled up to column `end`; row i begins at column `first[i]`, and the model sees it
+    from column `window[i]`. Position 0 of the cache is column `origin`.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], params: Params, n_head: int, n_tokens: int) -> None:
+        self.params, self.n_head, self.n_ctx = params, n_head, len(params["wpe"])
+        check_prompts(prompts, self.n_ctx, n_tokens)
+        self.n_prompt = self.end = max(map(len, prompts), default=0)
+        self.first = np.array([self.end - len(prompt) for prompt in prompts], np.int64)
+        self.window = self.first
+        self.origin = 0
+        self.row_ids = np.arange(len(prompts))  # the caller's number of each row
+        self.ids = np.zeros((len(prompts), self.end + n_tokens), np.int64)
+        for row, begin, prompt in zip(self.ids, self.first, prompts, strict=True):
+            row[begin : self.end] = prompt
+        self.cache = KVCache.for_params(params, n_head, (len(prompts),), self.end + n_tokens, cache_memory)
+
+    def next_logits(self) -> Array:  # [n_rows, n_vocab]
+        self.make_room()
+        return self.read(self.end)[:, 0]
+
+    def read(self, end: int, n_last: int = 1) -> Array:  # [n_rows, n_last, n_vocab]
+        """Read what the cache does not hold yet, up to column `end`; the logits behind the last of these columns."""
+        new = self.ids[:, self.origin + self.cache.length : end]
+        x = hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache, n_pad=self.n_pad())
+        return project(x[:, -n_last:], self.params["wte"])
+
+    def n_pad(self) -> Ids | None:  # [n_rows]
+        """Columns between position 0 of the cache and each row's window; None where there are none."""
+        n_pad = self.window - self.origin
+        return n_pad if n_pad.any() else None
+
+    def so_far(self) -> list[Ids]:
+        """Each row's prompt and continuation."""
+        return [row[begin : self.end] for row, begin in zip(self.ids, self.first.tolist(), strict=True)]
+
+    def written(self) -> Ids:  # [n_rows, n_written]
+        return self.ids[:, self.n_prompt : self.end]
+
+    def lengths(self) -> Ids:  # [n_rows]
+        return self.end - self.first
+
+    def append(self, chosen: Ids) -> None:
+        self.ids[:, self.end] = chosen
+        self.end += 1
+
+    def make_room(self) -> None:
+        """Where the next pass would pass n_ctx: full rows go on behind the last half of their window."""
+        if self.end - self.origin <= self.n_ctx:
+            return
+        full = self.end - self.window > self.n_ctx
+        if full.any():  # positions are learned, so a window that moved must be read again
+            self.window = np.where(full, self.end - max(self.n_ctx // 2, 1), self.window)
+            self.cache.length = 0
+        else:  # a longer row has ended and left pads before all others
+            self.cache.trim(int(self.window.min()) - self.origin)
+        self.origin = int(self.window.min())
+
+    def repeat(self, n: int) -> None:
+        """Every row n times, one behind the other."""
+        self.row_ids = (self.row_ids[:, None] * n + np.arange(n)).ravel()
+        self.ids, self.first, self.window = (x.repeat(n, axis=0) for x in (self.ids, self.first, self.window))
+        self.cache = self.cache.repeat(n)
+
+    def keep(self, running: Sequence[bool] | npt.NDArray[np.bool_]) -> None:
+        """Drop the other rows. Gaps are filled from behind, so that few rows move."""
+        if all(running):
+            return
+        kept = np.flatnonzero(running)
+        rows = np.arange(len(kept))
+        rows[np.logical_not(running[: len(kept)])] = kept[kept >= len(kept)]
+        self.row_ids, self.ids, self.first, self.window = (
+            x[rows] for x in (self.row_ids, self.ids, self.first, self.window)
+        )
+        self.cache.select(rows)
+
+
+def check_prompts(prompts: Sequence[Sequence[int]], n_ctx: int, n_tokens: int) -> None:
+    """Raises `PicoGPTError` for what no continuation can be decoded from."""
+    if n_tokens < 0:
+        raise PicoGPTError(f"the number of tokens to generate must be 0 or more, not {n_tokens}")
+    for prompt in prompts:
+        if not len(prompt):
+            raise PicoGPTError("the prompt is empty; start from the end-of-text token to have text from nothing")
+        if len(prompt) > n_ctx:
+            raise PicoGPTError(
+                f"the prompt has {len(prompt)} tokens, more than the model's context of {n_ctx}; shorten it"
+            )

@@ -1,0 +1,228 @@
+"""From logits to the next token: transforms that compose, and the draw.
+
+A transform is a function `(logits [batch, n_vocab], ids so far: one row of ids a row) -> logits [batch, n_vocab]`.
+It never changes its input; a token that may not follow gets −inf. The ids so far are the prompt and what was
+written behind it. Results are those of Hugging Face's logits processors of the same names; where several tokens tie
+at a threshold, all of them are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from picogpt.errors import PicoGPTError
+from picogpt.types import Array, Ids
+
+IdsSoFar = Sequence[Ids] | Ids  # a row of ids for each row of logits, as a list or an array
+Transform = Callable[[Array, IdsSoFar], Array]
+
+
+def log_softmax(x: Array) -> Array:  # [..., n] -> [..., n]
+    """Logarithms of the probabilities along the last axis."""
+    shifted = x - np.max(x, axis=-1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+
+
+def apply_transforms(transforms: Iterable[Transform], logits: Array, ids: IdsSoFar) -> Array:
+    """All of them, from the first to the last."""
+    for transform in transforms:
+        logits = transform(logits, ids)
+    return logits
+
+
+def temperature(t: float) -> Transform:
+    """Divide the logits by t: below 1 sharper, above 1 flatter, and 0 leaves the most likely token alone."""
+    _require(t >= 0 and math.isfinite(t), f"temperature must be 0 or more, not {t}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        if t > 0:
+            return logits / t
+        best = logits.argmax(axis=-1)[:, None]
+        return np.where(np.arange(logits.shape[-1]) == best, logits, -np.inf)
+
+    return transform
+
+
+def top_k(k: int) -> Transform:
+    """Keep the k most likely tokens (Fan et al. 2018)."""
+    _require(k >= 1, f"top_k must be 1 or more, not {k}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        n_vocab = logits.shape[-1]
+        if k >= n_vocab:
+            return logits
+        kth = np.partition(logits, n_vocab - k, axis=-1)[:, n_vocab - k, None]
+        return np.where(logits >= kth, logits, -np.inf)
+
+    return transform
+
+
+def top_p(p: float) -> Transform:
+    """Keep the fewest most likely tokens whose probabilities reach p, the one that crosses it included
+    (nucleus sampling, Holtzman et al. 2020)."""
+    _require(0 < p <= 1, f"top_p must be above 0 and at most 1, not {p}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        ascending = np.sort(logits, axis=-1)
+        mass = np.cumsum(np.exp(log_softmax(ascending)), axis=-1, dtype=np.float64)
+        n_removed = np.minimum((mass <= 1 - p).sum(axis=-1, keepdims=True), logits.shape[-1] - 1)
+        return np.where(logits >= np.take_along_axis(ascending, n_removed, axis=-1), logits, -np.inf)
+
+    return transform
+
+
+def min_p(p: float) -> Transform:
+    """Keep the tokens at least p times as likely as the most likely one (Nguyen et al. 2024)."""
+    _require(0 <= p <= 1, f"min_p must be from 0 to 1, not {p}")
+    log_p = math.log(p) if p > 0 else -math.inf
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        return np.where(logits >= logits.max(axis=-1, keepdims=True) + log_p, logits, -np.inf)
+
+    return transform
+
+
+def typical_p(p: float) -> Transform:
+    """Keep the tokens whose surprisal is nearest to the entropy, as many as reach the probability p
+    (locally typical sampling, Meister et al. 2023)."""
+    _require(0 < p < 1, f"typical_p must be between 0 and 1, not {p}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        log_probs = log_softmax(logits)
+        probs = np.exp(log_probs)
+        entropy = -np.sum(probs * np.where(probs > 0, log_probs, 0), axis=-1, keepdims=True)
+        distance = np.abs(-log_probs - entropy)
+        order = np.argsort(distance, axis=-1)
+        mass = np.cumsum(np.take_along_axis(probs, order, axis=-1), axis=-1, dtype=np.float64)
+        last = np.minimum((mass < p).sum(axis=-1, keepdims=True), logits.shape[-1] - 1)
+        threshold = np.take_along_axis(distance, np.take_along_axis(order, last, axis=-1), axis=-1)
+        return np.where(distance <= threshold, logits, -np.inf)
+
+    return transform
+
+
+def repetition_penalty(penalty: float) -> Transform:
+    """Divide a positive logit, multiply a negative one, of every token seen so far (CTRL, Keskar et al. 2019)."""
+    _require(penalty > 0 and math.isfinite(penalty), f"repetition_penalty must be above 0, not {penalty}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        logits = logits.copy()
+        for row, seen in zip(logits, ids, strict=True):
+            scores = row[seen]
+            row[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
+        return logits
+
+    return transform
+
+
+def presence_penalty(penalty: float) -> Transform:
+    """Take the penalty from the logit of every token seen so far, once (OpenAI's API)."""
+    _require(math.isfinite(penalty), f"presence_penalty must be a number, not {penalty}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        logits = logits.copy()
+        for row, seen in zip(logits, ids, strict=True):
+            row[seen] = row[seen] - penalty  # not −=: a token that was seen twice pays once
+        return logits
+
+    return transform
+
+
+def frequency_penalty(penalty: float) -> Transform:
+    """Take the penalty from the logit of every token as often as it was seen so far (OpenAI's API)."""
+    _require(math.isfinite(penalty), f"frequency_penalty must be a number, not {penalty}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        counts = [np.bincount(seen, minlength=logits.shape[-1]) for seen in ids]
+        return logits - penalty * np.stack(counts).astype(logits.dtype)
+
+    return transform
+
+
+def no_repeat_ngram(n: int) -> Transform:
+    """Remove every token that would complete an n-gram which stands in the ids so far (Paulus et al. 2017)."""
+    _require(n >= 1, f"no_repeat_ngram must be 1 or more, not {n}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        logits = logits.copy()
+        for row, seen in zip(logits, ids, strict=True):
+            if len(seen) >= n:
+                ngrams = np.lib.stride_tricks.sliding_window_view(np.asarray(seen), n)
+                begun = seen[len(seen) - n + 1 :]
+                row[ngrams[(ngrams[:, :-1] == begun).all(axis=-1), -1]] = -np.inf
+        return logits
+
+    return transform
+
+
+def banned_tokens(banned: Iterable[int]) -> Transform:
+    """Remove these tokens."""
+    ids_banned = sorted(set(banned))
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        n_vocab = logits.shape[-1]
+        for token in ids_banned[:1] + ids_banned[-1:]:
+            _require(0 <= token < n_vocab, f"banned token {token} is outside the vocabulary (0 to {n_vocab - 1})")
+        logits = logits.copy()
+        logits[:, ids_banned] = -np.inf
+        return logits
+
+    return transform
+
+
+def min_length(n: int, eot_token: int) -> Transform:
+    """Remove the end-of-text token while prompt and continuation together have fewer than n tokens."""
+    _require(n >= 0, f"min_length must be 0 or more, not {n}")
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        logits = logits.copy()
+        logits[[len(seen) < n for seen in ids], eot_token] = -np.inf
+        return logits
+
+    return transform
+
+
+def generators(rng: int | np.random.Generator, n_rows: int) -> list[np.random.Generator]:
+    """One generator a row, from a seed or a generator. Row i's does not depend on how many rows there are."""
+    if not isinstance(rng, np.random.Generator):
+        _require(rng >= 0, f"the seed must be 0 or more, not {rng}")
+        rng = np.random.default_rng(rng)
+    return [np.random.default_rng(int(rng.integers(2**63))) for _ in range(n_rows)]
+
+
+def choose(logits: Array, uniforms: Array | None) -> Ids:  # [batch, n_vocab], [batch] -> [batch]
+    """Each row's next token: drawn with its uniform number from [0, 1), or without one the most likely.
+
+    The draw is the token at which the cumulative probability passes the number.
+    """
+    if uniforms is None:
+        return logits.argmax(axis=-1)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    cumulative = np.cumsum(weights, axis=-1, dtype=np.float64)
+    total = cumulative[:, -1]
+    # rounding could lift the product to the total itself, and no token lies beyond that
+    thresholds = np.minimum(uniforms * total, np.nextafter(total, 0))
+    return np.asarray((cumulative <= thresholds[:, None]).sum(axis=-1), np.int64)
+
+
+def near_tie(logits: Array, uniforms: Array | None) -> bool:
+    """Whether logits that differ from these by rounding might make `choose` take another token.
+
+    Passes that read different numbers of tokens were seen to differ by up to twelve units in the last place of the
+    largest logit; this allows forty. Such a difference moves a cumulative probability F by less than twice itself
+    times F (1 − F), which is at most half of it.
+    """
+    largest = np.abs(logits, out=np.zeros_like(logits), where=np.isfinite(logits)).max()
+    tolerance = 40 * float(np.finfo(logits.dtype).eps) * float(largest)
+    if uniforms is None:
+        return bool(((logits >= logits.max(axis=-1, keepdims=True) - tolerance).sum(axis=-1) > 1).any())
+    below, above = np.maximum(uniforms - tolerance / 2, 0), np.minimum(uniforms + tolerance / 2, 1)
+    return bool((choose(logits, below) != choose(logits, above)).any())
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise PicoGPTError(message)

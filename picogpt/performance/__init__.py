@@ -1,0 +1,70 @@
+"""The same GPT-2 as `model.py`, at the speed of the memory. Everything here may be left out when reading.
+
+This is the one place that chooses how a pass is computed: in plain formulas where a `tap` is given, by the short
+form where one position of one row continues a cache, and otherwise in parts by the driver.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy.typing as npt
+
+from picogpt import model
+from picogpt.cache import KVCache
+from picogpt.model import as_ids, as_is
+from picogpt.performance import driver, step
+from picogpt.performance.rowwise import by_rows
+from picogpt.performance.thresholds import ROW_BLOCK
+from picogpt.types import Array, Ids, Params, Tap
+
+__all__ = ["gpt2", "hidden_states", "project"]
+
+
+def hidden_states(
+    inputs: npt.ArrayLike,
+    wte: Array,
+    wpe: Array,
+    blocks: list[Params],
+    ln_f: Params,
+    n_head: int,
+    *,
+    cache: KVCache | None = None,
+    n_pad: Ids | None = None,
+    tap: Tap = as_is,
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
+    """The last hidden states: what `model.hidden_states` gives, up to rounding. Only at pads is it something else."""
+    ids = as_ids(inputs)
+    params: Params = {"wte": wte, "wpe": wpe, "blocks": blocks, "ln_f": ln_f}
+    if tap is not as_is:
+        return model.hidden_states(ids, **params, n_head=n_head, cache=cache, n_pad=n_pad, tap=tap)
+    if ids.size == 1 and cache is not None and n_pad is None:
+        return step.hidden_states(ids, **params, n_head=n_head, cache=cache)
+    return driver.hidden_states(ids, **params, n_head=n_head, cache=cache, n_pad=n_pad)
+
+
+def project(x: Array, wte: Array) -> Array:  # [..., n_embd], [n_vocab, n_embd] -> [..., n_vocab]
+    """The logits x wteᵀ, of a batch as one product over all of its rows: NumPy would read wte once for each."""
+    logits = by_rows(partial(_times, wte.T), x.reshape(-1, x.shape[-1]), n_rows=ROW_BLOCK)
+    return logits.reshape(*x.shape[:-1], -1)
+
+
+def _times(w: Array, x: Array) -> Array:
+    return x @ w
+
+
+def gpt2(
+    inputs: npt.ArrayLike,
+    wte: Array,
+    wpe: Array,
+    blocks: list[Params],
+    ln_f: Params,
+    n_head: int,
+    *,
+    cache: KVCache | None = None,
+    n_pad: Ids | None = None,
+    tap: Tap = as_is,
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
+    """Logits of the next token after every token of `inputs`, as `model.gpt2` defines them; see there."""
+    x = hidden_states(inputs, wte, wpe, blocks, ln_f, n_head, cache=cache, n_pad=n_pad, tap=tap)
+    return tap("logits", project(x, wte))

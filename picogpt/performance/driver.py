@@ -1,0 +1,92 @@
+"""The forward pass in parts: the formulas of `model.py`, applied to some rows or some queries at a time.
+
+A block is three stages: everything before attention, attention, everything after it. In the first and the last each
+position is computed by itself, so they take the positions of a whole batch as rows of one matrix, in parts that stay
+in the processor's cache; attention takes a block of queries at a time, with the keys that they may see.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from picogpt.cache import KVCache
+from picogpt.model import causal_mask, embed, ffn, linear, merge_heads, split_heads
+from picogpt.performance.formulas import attention, gelu, layer_norm
+from picogpt.performance.rowwise import by_rows
+from picogpt.performance.threads import each
+from picogpt.performance.thresholds import FEW_ROWS, QUERY_BLOCK, ROW_BLOCK
+from picogpt.types import Array, Ids, Params
+
+
+def hidden_states(
+    inputs: npt.ArrayLike,
+    wte: Array,
+    wpe: Array,
+    blocks: list[Params],
+    ln_f: Params,
+    n_head: int,
+    *,
+    cache: KVCache | None = None,
+    n_pad: Ids | None = None,
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
+    """What `model.hidden_states` gives, up to rounding; only at pads is it something else."""
+    x = embed(inputs, wte, wpe, cache.length if cache is not None else 0, n_pad)
+    pasts = cache.layers(x.shape[-2]) if cache is not None else [None] * len(blocks)
+    shape, x = x.shape, x.reshape(-1, x.shape[-1])
+    for block, past in zip(blocks, pasts, strict=True):
+        qkv = by_rows(partial(before_attention, block), x, n_rows=ROW_BLOCK)
+        heads = split_heads(qkv.reshape(*shape[:-1], -1), 3 * n_head)  # the queries' heads, the keys' and the values'
+        q, k, v = heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
+        if past is not None:
+            k, v = past.extend(k, v)
+        z = merge_heads(causal_attention(q, k, v, n_pad))
+        x = by_rows(partial(after_attention, block), x, z.reshape(x.shape), n_rows=ROW_BLOCK)
+    if cache is not None:
+        cache.length += shape[-2]
+    return by_rows(partial(layer_norm, **ln_f), x, n_rows=ROW_BLOCK).reshape(shape)
+
+
+def before_attention(block: Params, x: Array) -> Array:  # [n_rows, n_embd] -> [n_rows, 3 * n_embd]
+    return linear(layer_norm(x, **block["ln_1"]), **block["attn"]["c_attn"])
+
+
+def after_attention(block: Params, x: Array, z: Array) -> Array:  # [n_rows, n_embd], the same -> the same
+    x = x + linear(z, **block["attn"]["c_proj"])
+    return x + ffn(layer_norm(x, **block["ln_2"]), **block["mlp"], activation=gelu)
+
+
+def causal_attention(
+    q: Array,  # [..., n_head, n_q, d_head]
+    k: Array,  # [..., n_head, n_k, d_head]
+    v: Array,  # [..., n_head, n_k, d_head]
+    n_pad: Ids | None = None,  # [batch]
+) -> Array:  # [..., n_head, n_q, d_head]
+    """Attention to the present and the past only, a block of queries at a time.
+
+    A block reads the keys up to its last query, so few of the scores that the mask would hide are ever computed.
+    """
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    if n_q == 1 and n_pad is None:
+        return attention(q, k, v)  # the last position may look at all there is
+    if q.ndim == 3:
+        return causal_attention(q[None], k[None], v[None])[0]
+    out = np.empty_like(q)
+    n_rows = max(1, QUERY_BLOCK // n_q)  # of the batch, in one block
+
+    def block(place: tuple[int, int]) -> None:
+        row, start = place
+        rows, queries = slice(row, row + n_rows), slice(start, start + QUERY_BLOCK)
+        q_block = q[rows, :, queries]
+        n = q_block.shape[-2]
+        n_seen = n_k - n_q + start + n
+        n_masked = n_seen if n_pad is not None else n  # without pads the keys before the block are open to all of it
+        mask = causal_mask(n, n_masked, None if n_pad is None else n_pad[rows])
+        out[rows, :, queries] = attention(q_block, k[rows, :, :n_seen], v[rows, :, :n_seen], mask)
+
+    starts = range(0, n_q, QUERY_BLOCK)[::-1]  # the last block has the most keys: started first, nobody waits for it
+    each(block, product(range(0, len(q), n_rows), starts), len(q) * n_q > FEW_ROWS)
+    return out

@@ -1,0 +1,86 @@
+"""Parts of one computation, side by side.
+
+BLAS spreads a matrix product over its threads, and everything between two products waits for one of them. Where there
+is much of everything it is faster the other way round: a thread for each part, and one BLAS thread for each product.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+
+BUSY = threading.Lock()  # held while parts run: a part that has parts of its own does them itself, one by one
+
+
+def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> None:
+    """`work(item)` for every item, in as many threads as BLAS has; in which order is left open.
+
+    Unless there is much to do they are better done one by one (`many` is False): threads have to be woken, and between
+    products that BLAS spreads its own keep the cores busy for a while. What `work` raises is raised here, when the
+    parts that had begun have ended; the others do not begin.
+    """
+    waiting = deque(items)
+
+    def run() -> None:
+        try:
+            while waiting:
+                try:
+                    item = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                work(item)
+        except BaseException:
+            waiting.clear()
+            raise
+
+    if not many or (n_threads := n_blas_threads()) < 2 or not BUSY.acquire(blocking=False):
+        return run()
+    try:
+        with blas().limit(limits=1):
+            futures = [pool().submit(run) for _ in range(min(n_threads, len(waiting)) - 1)]
+            try:
+                run()
+            finally:
+                for future in futures:
+                    if not future.cancel():  # a thread that has not begun by now is not needed any more
+                        future.result()
+    finally:
+        BUSY.release()
+
+
+def n_blas_threads() -> int:
+    """How many threads a matrix product has; 1 where that cannot be known."""
+    return max((int(library["num_threads"]) for library in blas().info()), default=1)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[bool]:
+    """Matrix products with one thread each; gives False where this cannot be had."""
+    with blas().limit(limits=1):
+        yield bool(blas().info())
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """The libraries of linear algebra in this process: NumPy's, and those of whatever else was loaded before."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(thread_name_prefix="picogpt")
