@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Unpack
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
+from picogpt.decoding.loop import generate_stream
+from picogpt.decoding.options import TextOptions, decoding_options
+from picogpt.decoding.stopping import until_stop
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
-from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
+from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer, stream_text
 from picogpt.types import HParams, Params
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
@@ -21,11 +25,45 @@ PREFERRED, SHIPPED = "124M", "shakespeare"
 
 
 class GPT2(NamedTuple):
-    """A model, ready to use: `gpt2(encoder.encode(text), **params, n_head=hparams["n_head"])`."""
+    """A model, ready to use, for people who think in texts. It unpacks: `encoder, hparams, params = load(…)`."""
 
     encoder: Tokenizer
     hparams: HParams
     params: Params
+
+    def generate(self, prompt: str, n_tokens: int = 40, **options: Unpack[TextOptions]) -> str:
+        """The text that follows `prompt`: at most `n_tokens` tokens of it; `TextOptions` says what can be chosen.
+
+        Without options the most likely token is taken at each step. Raises `PicoGPTError` for a prompt longer than the
+        model's context and for values out of range, TypeError for an option that does not exist.
+        """
+        return "".join(self.stream(prompt, n_tokens, **options))
+
+    def stream(self, prompt: str, n_tokens: int = 40, **options: Unpack[TextOptions]) -> Iterator[str]:
+        """`generate`, piece by piece as it is decoded; no piece ends within a character."""
+        if not isinstance(prompt, str):
+            raise PicoGPTError(f"the prompt must be a text, not {type(prompt).__name__}; picogpt.generate takes ids")
+        ids = self.prompt_ids(prompt, options.pop("allowed_special", ()))
+        stops = options.get("stop", ())
+        written = generate_stream(
+            ids, self.params, self.hparams["n_head"], n_tokens, **decoding_options(self.encoder, **options)
+        )
+        return until_stop(stream_text(self.encoder, written), [stops] if isinstance(stops, str) else stops)
+
+    def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
+        """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
+
+        Raises `PicoGPTError` for an empty prompt where the model has no such token.
+        """
+        if ids := self.encoder.encode(prompt, allowed_special=allowed_special):
+            return ids
+        if self.encoder.eot_token is None:
+            raise PicoGPTError("the prompt is empty, and this model has no end-of-text token to start from")
+        return [self.encoder.eot_token]
+
+    def __repr__(self) -> str:
+        sizes = " ".join(f"{name}={number}" for name, number in self.hparams.items())
+        return f"<GPT2 {sizes}: {checkpoints.n_params(self.hparams):,} parameters, {type(self.encoder).__name__}>"
 
 
 def load(
@@ -51,7 +89,9 @@ def load(
     return GPT2(encoder, hparams, quantize_params(params) if dtype == "int8" else params)
 
 
-load_encoder_hparams_and_params = load  # picoGPT's name for it
+def load_encoder_hparams_and_params(model_size: str = "124M", models_dir: str | os.PathLike[str] = "models") -> GPT2:
+    """picoGPT's name for `load`, with its arguments."""
+    return load(model_size, models_dir)
 
 
 def save(

@@ -55,16 +55,18 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
 
 
 def widen(tensor: Stored) -> Array:
-    """The tensor in float32: a view of the file where it is float32 there and aligned, else a copy."""
+    """The tensor in float32, read-only: a view of the file where it is float32 there and aligned, else a copy."""
     match tensor.code:
         case "F32":
             wide = np.require(tensor.data.view("<f4"), requirements="A")
         case "F16":
             wide = tensor.data.view("<f2").astype(np.float32)
         case "BF16":  # the upper half of a float32
-            wide = (tensor.data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+            wide = np.empty(tensor.data.size // 2, np.float32)
+            np.left_shift(tensor.data.view("<u2"), 16, out=wide.view(np.uint32), dtype=np.uint32)
         case code:
             raise PicoGPTError(f"{tensor.place} is stored as {code}; only {', '.join(CODES.values())} are read")
+    wide.flags.writeable = False  # as in a mapped file: what is loaded is the same for everybody who holds it
     return wide.reshape(tensor.shape)
 
 

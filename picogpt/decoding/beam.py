@@ -16,7 +16,8 @@ from picogpt.decoding.rows import check_prompts
 from picogpt.decoding.sampling import Transform, apply_transforms, log_softmax
 from picogpt.errors import PicoGPTError
 from picogpt.performance import hidden_states, project
-from picogpt.performance.layout import cache_memory
+from picogpt.performance.layout import cache_memory, for_decoding
+from picogpt.performance.thresholds import MANY_TOKENS
 from picogpt.types import Array, Ids, Params
 
 
@@ -52,6 +53,8 @@ def beam_search(
         raise PicoGPTError(f"of {n_beams} beams {n_best} cannot be the best; use 1 beam or more and n_best up to that")
     n_ctx = len(params["wpe"])
     check_prompts([inputs], n_ctx, n_tokens_to_generate)
+    if n_tokens_to_generate >= MANY_TOKENS:
+        params = for_decoding(params)
     n_prompt = len(inputs)
     n_end = min(n_prompt + n_tokens_to_generate, n_ctx)
     if n_end == n_prompt:

@@ -83,23 +83,33 @@ def generate_batch(
 
     Each row is what it would be alone, as far as float32 goes: its draws are its own, and pads are not seen.
     """
-    rows: list[list[Token]] = [[] for _ in range(len(prompts) * options.get("n_samples", 1))]
+    rows: list[list[Token]] = [[] for _ in range(len(prompts) * max(options.get("n_samples", 1), 0))]
     for token in decode(prompts, params, n_head, n_tokens_to_generate, **options):
         rows[token.row].append(token)
     return [Continuation(row, (row[-1].finish_reason if row else None) or "length") for row in rows]
 
 
 def decode(
-    prompts: Sequence[Sequence[int]], params: Params, n_head: int, n_tokens: int, **options: Unpack[Options]
+    prompts: Sequence[Sequence[int]],
+    params: Params,
+    n_head: int,
+    n_tokens: int,
+    *,
+    transforms: Sequence[Transform] = (),
+    rng: int | np.random.Generator | None = None,
+    eot_token: int | None = None,
+    stop: Callable[[Ids], bool] | None = None,
+    slide: bool = False,
+    n_samples: int = 1,
+    lookup: bool = False,
+    n_top: int | None = None,
 ) -> Iterator[Token]:
     """The loop behind all of these: every row's tokens as they are chosen. Rows that have ended cost nothing."""
-    transforms, eot_token, stop = options.get("transforms", ()), options.get("eot_token"), options.get("stop")
-    rng, slide, n_top = options.get("rng"), options.get("slide", False), options.get("n_top")
-    n_samples = options.get("n_samples", 1)
-
-    if options.get("lookup") and len(prompts) * n_samples != 1:
+    if n_samples < 1:
+        raise PicoGPTError(f"the number of samples must be 1 or more, not {n_samples}")
+    if lookup and len(prompts) * n_samples != 1:
         raise PicoGPTError(f"lookup decodes one row, not {len(prompts) * n_samples}; leave it out for several")
-    rows = (LookupRows if options.get("lookup") else Rows)(prompts, params, n_head, n_tokens)
+    rows = (LookupRows if lookup else Rows)(prompts, params, n_head, n_tokens)
     n_end = rows.end + n_tokens
     row_rngs = None if rng is None else generators(rng, len(prompts) * n_samples)
     if not slide:
@@ -113,9 +123,9 @@ def decode(
         if n_samples > 1 and rows.end == rows.n_prompt:
             rows.repeat(n_samples)
             logits = logits.repeat(n_samples, axis=0)
-        uniforms = None if row_rngs is None else np.array([row_rngs[name].random() for name in rows.row_ids])
+        uniforms = None if row_rngs is None else np.array([row_rngs[row].random() for row in rows.row_ids])
         scores = transformed(logits)
-        if isinstance(rows, LookupRows) and not rows.exact and near_tie(scores, uniforms):
+        if not rows.exact and near_tie(scores, uniforms):
             logits = rows.exact_logits()
             scores = transformed(logits)
         chosen = choose(scores, uniforms)
@@ -123,7 +133,7 @@ def decode(
 
         alternatives = itertools.repeat((None, ())) if n_top is None else most_likely(logits, chosen, n_top)
         running = []
-        for name, token, written, length, (logprob, top) in zip(
+        for row, token, written, length, (logprob, top) in zip(
             rows.row_ids.tolist(), chosen.tolist(), rows.written(), rows.lengths().tolist(), alternatives, strict=False
         ):
             reason: FinishReason | None = None
@@ -133,7 +143,7 @@ def decode(
                 reason = "stop"
             elif rows.end == n_end or (length >= rows.n_ctx and not slide):
                 reason = "length"
-            yield Token(name, token, reason, logprob, top)
+            yield Token(row, token, reason, logprob, top)
             running.append(reason is None)
         rows.keep(running)
 

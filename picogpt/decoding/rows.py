@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from picogpt.cache import KVCache
 from picogpt.errors import PicoGPTError
+from picogpt.model import as_ids
 from picogpt.performance import hidden_states, project
-from picogpt.performance.layout import cache_memory
+from picogpt.performance.layout import cache_memory, for_decoding
+from picogpt.performance.thresholds import MANY_TOKENS
 from picogpt.types import Array, Ids, Params
 
 
@@ -26,8 +28,9 @@ class Rows:
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], params: Params, n_head: int, n_tokens: int) -> None:
-        self.params, self.n_head, self.n_ctx = params, n_head, len(params["wpe"])
+        self.n_head, self.n_ctx = n_head, len(params["wpe"])
         check_prompts(prompts, self.n_ctx, n_tokens)
+        self.params = for_decoding(params) if n_tokens >= MANY_TOKENS else params
         self.n_prompt = self.end = max(map(len, prompts), default=0)
         self.first = np.array([self.end - len(prompt) for prompt in prompts], np.int64)
         self.window = self.first
@@ -37,6 +40,15 @@ class Rows:
         for row, begin, prompt in zip(self.ids, self.first, prompts, strict=True):
             row[begin : self.end] = prompt
         self.cache = KVCache.for_params(params, n_head, (len(prompts),), self.end + n_tokens, cache_memory)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the next logits are bit for bit those of reading one token after another."""
+        return True
+
+    def exact_logits(self) -> Array:  # [n_rows, n_vocab]
+        """The next logits once more, computed so that they are exact."""
+        raise AssertionError("these rows are exact already")
 
     def next_logits(self) -> Array:  # [n_rows, n_vocab]
         self.make_room()
@@ -102,7 +114,7 @@ def check_prompts(prompts: Sequence[Sequence[int]], n_ctx: int, n_tokens: int) -
     """Raises `PicoGPTError` for what no continuation can be decoded from."""
     if n_tokens < 0:
         raise PicoGPTError(f"the number of tokens to generate must be 0 or more, not {n_tokens}")
-    for prompt in prompts:
+    for prompt in map(as_ids, prompts):
         if not len(prompt):
             raise PicoGPTError("the prompt is empty; start from the end-of-text token to have text from nothing")
         if len(prompt) > n_ctx:

@@ -9,6 +9,7 @@ network, or as long as its input, which is short in the embedding when it is the
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ N_ROWS = 64  # copied at a time: their column is a line of the cache or more in 
 class Embedding:
     """A matrix that is kept twice: by rows, for `m[ids]`, and by columns, which is its transpose `m.T`."""
 
-    def __init__(self, rows: Array) -> None:
-        self.rows, self.T = rows, transposed(rows)
+    def __init__(self, rows: Array, columns: Array) -> None:
+        self.rows, self.T = rows, columns
         self.shape = rows.shape
 
     def __getitem__(self, ids: Any) -> Array:  # [...] -> [..., n_columns]
@@ -33,15 +34,37 @@ class Embedding:
 
 
 def for_decoding(params: Params) -> Params:
-    """The same params, with copies of half of the weights; int8 weights are left as they are."""
+    """The same params, with copies of half of the weights; int8 weights are left as they are.
+
+    Copies of read-only weights, which no one can change, are kept as long as the weights are: a model that was loaded
+    is arranged once.
+    """
     if not isinstance(params["wte"], np.ndarray):
         return params
     blocks = []
     for block in params["blocks"]:
         c_proj = block["mlp"]["c_proj"]
-        c_proj = {**c_proj, "w": transposed(c_proj["w"]).T}
+        c_proj = {**c_proj, "w": kept_transposed(c_proj["w"]).T}
         blocks.append({**block, "mlp": {**block["mlp"], "c_proj": c_proj}})
-    return {**params, "wte": Embedding(params["wte"]), "blocks": blocks}
+    return {**params, "wte": Embedding(params["wte"], kept_transposed(params["wte"])), "blocks": blocks}
+
+
+KEPT: dict[int, Array] = {}  # id of a read-only weight -> its transposed copy
+
+
+def kept_transposed(w: Array) -> Array:  # [n_rows, n_columns] -> [n_columns, n_rows]
+    """`transposed(w)`, made once where w is read-only."""
+    if not is_read_only(w):
+        return transposed(w)
+    if id(w) not in KEPT:
+        KEPT[id(w)] = transposed(w)
+        weakref.finalize(w, KEPT.pop, id(w), None)
+    return KEPT[id(w)]
+
+
+def is_read_only(w: Any) -> bool:
+    """Whether neither the array nor what it is a view of can be written to."""
+    return not isinstance(w, np.ndarray) or (not w.flags.writeable and is_read_only(w.base))
 
 
 def transposed(w: Array) -> Array:  # [n_rows, n_columns] -> [n_columns, n_rows]
