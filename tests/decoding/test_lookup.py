@@ -56,8 +56,14 @@ def test_the_committed_model_writes_the_same_text(seed: int | None, transforms: 
     assert generate(*arguments, lookup=True, **options) == generate(*arguments, **options)
 
 
-def test_near_ties_are_decided_as_plain_decoding_decides_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The logits must then be bit for bit those of plain decoding, for which earlier tokens are read again."""
+@pytest.mark.parametrize(("slide", "n_tokens"), [(False, N_CTX - 9), (True, 3 * N_CTX)])
+def test_near_ties_are_decided_as_plain_decoding_decides_them(
+    slide: bool, n_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The logits must then be bit for bit those of plain decoding, for which earlier tokens are read again.
+
+    After a slide the cache is empty, and nothing in it is exact any more.
+    """
     n_near = 0
 
     def sometimes_near(logits: Any, uniforms: Any) -> bool:
@@ -65,7 +71,7 @@ def test_near_ties_are_decided_as_plain_decoding_decides_them(monkeypatch: pytes
         n_near += 1
         return n_near % 3 == 0
 
-    params = random_params(np.random.default_rng(5), np.float32)
+    prompt, params = [2, 3, 5] * 3, random_params(np.random.default_rng(5), np.float32)
     exact = []
     exact_logits = LookupRows.exact_logits
 
@@ -73,13 +79,14 @@ def test_near_ties_are_decided_as_plain_decoding_decides_them(monkeypatch: pytes
         exact.append((self.end, exact_logits(self)))
         return exact[-1][1]
 
-    plain = generate([2, 3, 5] * 3, params, N_HEAD, 20)
+    plain = generate(prompt, params, N_HEAD, n_tokens, slide=slide)
     monkeypatch.setattr("picogpt.decoding.loop.near_tie", sometimes_near)
     monkeypatch.setattr(LookupRows, "exact_logits", kept)
-    assert generate([2, 3, 5] * 3, params, N_HEAD, 20, lookup=True) == plain
+    assert generate(prompt, params, N_HEAD, n_tokens, slide=slide, lookup=True) == plain
     assert exact
+    assert slide == (exact[-1][0] > N_CTX), "the last near tie is on the wrong side of the slide"
 
-    rows = LookupRows([[2, 3, 5] * 3], params, N_HEAD, 20)
+    rows = LookupRows([prompt], params, N_HEAD, n_tokens)
     monkeypatch.setattr(rows.predictor, "draft", lambda n: [])
     for token in plain:
         logits = rows.next_logits()

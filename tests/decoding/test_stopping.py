@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from picogpt.decoding.stopping import stop_criterion, until_stop
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import ByteLevelBPE
+from picogpt.tokenizers import ByteLevelBPE, WordTokenizer
 
 gpt2 = functools.cache(ByteLevelBPE.gpt2)
 AB = st.text("ab", max_size=12)
@@ -50,6 +50,14 @@ def test_the_criterion_holds_at_the_token_that_completes_it(stop: str, before: s
     criterion = stop_criterion(tokenizer, [stop])
     first = next(n for n in range(1, len(ids) + 1) if stop in tokenizer.decode(ids[:n].tolist()))
     assert [criterion(ids[:n]) for n in range(1, first + 1)] == [False] * (first - 1) + [True]
+
+
+def test_a_space_that_stands_between_two_words_completes_a_stop_string() -> None:
+    """It belongs to neither token: there as many tokens as the stop string has bytes are not enough to see it."""
+    tokenizer = WordTokenizer.from_text("to be, or")
+    ids = np.array(tokenizer.encode("to be, or"))  # "to", "be", ",", "or"
+    criterion = stop_criterion(tokenizer, [" "])
+    assert [criterion(ids[i:n]) for i, n in ((0, 1), (0, 2), (1, 3), (1, 4))] == [False, True, False, True]
 
 
 def test_an_empty_stop_string_is_refused() -> None:

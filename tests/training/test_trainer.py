@@ -52,6 +52,20 @@ def test_a_batch_in_parts_is_the_batch() -> None:
         np.testing.assert_allclose(losses, results[0], rtol=1e-5)
 
 
+def test_every_part_of_every_step_has_random_numbers_of_its_own() -> None:
+    """Parts that shared a stream would drop the same units, and one that had the windows' stream would follow them."""
+    first_draws = [np.random.default_rng([SETTINGS.seed, step]).random() for step in range(SETTINGS.steps)]
+
+    def model(params: Params, inputs: Any, targets: Any, rng: np.random.Generator) -> tuple[float, Params]:
+        first_draws.append(rng.random())
+        return gpt2_loss_and_grads(N_HEAD)(params, inputs, targets, rng)
+
+    state = State.start(init_params(HPARAMS, np.random.default_rng(0)), SETTINGS)
+    assert len(list(training_steps(state, IDS, N_CTX, model, SETTINGS))) == SETTINGS.steps
+    assert len(first_draws) == SETTINGS.steps * (1 + SETTINGS.parts)
+    assert len(set(first_draws)) == len(first_draws)
+
+
 def test_training_learns() -> None:
     """A text of seven ids over and over is soon known by heart."""
     settings = Settings(steps=60, batch_size=4, warmup=5, lr=1e-2, dropout=0.0, parts=1)
@@ -70,6 +84,18 @@ def test_the_average_follows_the_weights() -> None:
         assert not np.array_equal(averaged, params[name])
         np.testing.assert_allclose(averaged, params[name], atol=0.02, err_msg=name)
     assert State.start(state.params, replace(SETTINGS, average=0)).averaged == {}
+
+
+def test_the_average_begins_short() -> None:
+    """Its decays are those of TensorFlow's `ExponentialMovingAverage(average, num_updates=step)`."""
+    settings = replace(SETTINGS, average=1 / 3)
+    state = State.start(init_params(HPARAMS, np.random.default_rng(0)), settings)
+    expected = {name: array.astype(np.float64) for name, array in state.averaged.items()}
+    steps = training_steps(state, IDS, N_CTX, gpt2_loss_and_grads(N_HEAD), settings)
+    for decay, _ in zip([1 / 10, 2 / 11, 3 / 12, 4 / 13, 1 / 3, 1 / 3], steps, strict=True):
+        for name, array in flatten(state.params).items():
+            expected[name] = decay * expected[name] + (1 - decay) * array
+            np.testing.assert_allclose(state.averaged[name], expected[name], rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 def test_the_callers_parameters_are_not_touched() -> None:
