@@ -96,7 +96,7 @@ class Scorer:
         }
 
     def tokens(self, ids: list[int], scores: TokenScores) -> list[Row]:
-        from picogpt.scoring.words import token_bytes
+        from picogpt.tokenizers import token_bytes
 
         n_unscored = len(ids) - len(scores.logprob)  # 1 without an end-of-text token in front
         rows = []
@@ -125,7 +125,7 @@ class Scorer:
         them share within the prefix is the context.
         """
         from picogpt.scoring.tokens import choice_logprobs
-        from picogpt.scoring.words import token_bytes
+        from picogpt.tokenizers import token_bytes
 
         texts = [encode(self.encoder, prefix + choice, self.special) for choice in choices]
         n_shared, n_bytes = 0, 0

@@ -47,13 +47,9 @@ def add_special_option(parser: argparse.ArgumentParser) -> None:
 
 def encode(encoder: Tokenizer, text: str, special: str | None) -> list[int]:
     """The ids of a text; `special` is what `--special` says."""
-    from picogpt.tokenizers import ByteLevelBPE
-
-    if not isinstance(encoder, ByteLevelBPE):
-        return encoder.encode(text)
     for token in encoder.special_tokens:
         if special is None and token in text:
             raise PicoGPTError(
                 f"the text contains {token}: say --special token if it means the token, --special text if it does not"
             )
-    return encoder.encode(text, allowed_special="all" if special == "token" else frozenset(), disallowed_special=())
+    return encoder.encode(text, allowed_special="all" if special == "token" else (), disallowed_special=())

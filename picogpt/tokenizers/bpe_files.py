@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_json, read_text, write_text
-from picogpt.tokenizers.base import END_OF_TEXT, is_special
+from picogpt.tokenizers.base import END_OF_TEXT, Layout, is_special
 
-Layout = Literal["openai", "huggingface"]
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
     "huggingface": ("vocab.json", "merges.txt"),

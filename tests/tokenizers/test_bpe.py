@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import ByteLevelBPE, bpe, bpe_files, load_tokenizer, train_bpe
+from picogpt.tokenizers.base import Layout
 from tests.tokenizers.strategies import texts
 
 SHA256 = {
@@ -169,7 +170,7 @@ def test_decode_rejects_ids_outside_the_vocabulary(gpt2: ByteLevelBPE, wrong: in
 
 
 @pytest.mark.parametrize("layout", ["openai", "huggingface"])
-def test_save_and_load_are_lossless(directory: Path, layout: bpe_files.Layout) -> None:
+def test_save_and_load_are_lossless(directory: Path, layout: Layout) -> None:
     encoder = train_bpe(["the thin thing; the other thing", "e\u0301 é"], 270, ["<|endoftext|>", "[PAD]"])
     encoder.save(directory, layout)
     loaded = load_tokenizer(directory)
