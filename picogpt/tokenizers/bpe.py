@@ -14,6 +14,7 @@ section 2.2; `src/encoder.py` of openai/gpt-2, whose ids these are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import chain, pairwise
 from pathlib import Path
@@ -78,7 +79,21 @@ class ByteLevelBPE:
 
     def save(self, directory: str | Path, layout: Layout = "openai") -> None:
         """Write the vocabulary's two files, under OpenAI's names (which tiktoken reads too) or Hugging Face's."""
-        bpe_files.write(Path(directory), bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens), layout)
+        bpe_files.write(Path(directory), self._vocabulary, layout)
+
+    @property
+    def _vocabulary(self) -> bpe_files.Vocabulary:
+        return bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens)
+
+    @cached_property
+    def encoder(self) -> dict[str, int]:
+        """Token -> id, with a token spelled as in GPT-2's files: `encoder["Ġcat"]` is the id of " cat"."""
+        return {name: i for i, name in self.decoder.items()}
+
+    @cached_property
+    def decoder(self) -> dict[int, str]:
+        """Id -> token, spelled as in GPT-2's files: a visible character stands for each byte, Ġ for the space."""
+        return dict(enumerate(self._vocabulary.names()))
 
     @property
     def n_vocab(self) -> int:

@@ -29,6 +29,14 @@ class Vocabulary(NamedTuple):
     merges: list[tuple[int, int]]  # pairs of ids, by rank
     special_tokens: dict[str, int]
 
+    def names(self) -> list[str]:
+        """The tokens as the files spell them, by id: a visible character for each byte, special tokens as they are."""
+        character = {byte: char for char, byte in byte_characters().items()}
+        names = ["".join(map(character.__getitem__, token)) for token in self.tokens]
+        for name, i in self.special_tokens.items():
+            names[i] = name
+        return names
+
 
 def byte_characters() -> dict[str, int]:
     """The visible character that stands for each byte in the files -> the byte, in the order of GPT-2's ids.
@@ -140,10 +148,7 @@ def combine(
 
 def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
     """Write the two files; `read(directory)` gives the same vocabulary again."""
-    character = {byte: char for char, byte in byte_characters().items()}
-    names = ["".join(map(character.__getitem__, token)) for token in vocabulary.tokens]
-    for name, i in vocabulary.special_tokens.items():
-        names[i] = name
+    names = vocabulary.names()
     lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
     ids_name, merges_name = FILES[layout]
     write_text(directory / merges_name, "\n".join(lines))

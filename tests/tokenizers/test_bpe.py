@@ -45,6 +45,24 @@ def test_gpt2_is_the_released_vocabulary(gpt2: ByteLevelBPE, directory: Path) ->
         assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
 
 
+def test_tokens_by_id_and_ids_by_token_as_in_the_notes(gpt2: ByteLevelBPE, directory: Path) -> None:
+    assert [gpt2.decoder[i] for i in (464, 3797, 50256)] == ["The", "Ġcat", "<|endoftext|>"]
+    assert (gpt2.encoder["The"], gpt2.encoder["Ġcat"]) == (464, 3797)
+    gpt2.save(directory)
+    assert gpt2.encoder == json.loads((directory / "encoder.json").read_text(encoding="utf-8"))
+    assert gpt2.decoder == {i: token for token, i in gpt2.encoder.items()}
+
+
+def test_the_two_mappings_are_made_when_they_are_first_asked_for(directory: Path) -> None:
+    """Two dictionaries of 50257 tokens would be a part of every cold start."""
+    encoder = train_bpe(["to be or not to be"], 260)
+    assert encoder.decode(encoder.encode("to be")) == "to be"
+    encoder.save(directory)
+    assert not {"encoder", "decoder"} & vars(encoder).keys()
+    assert encoder.encoder is encoder.encoder
+    assert encoder.decoder is encoder.decoder
+
+
 @settings(deadline=None, derandomize=True, max_examples=400)
 @given(text=texts)
 def test_encode_equals_tiktoken(gpt2: ByteLevelBPE, tiktoken_gpt2: tiktoken.Encoding, text: str) -> None:
