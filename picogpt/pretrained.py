@@ -16,7 +16,7 @@ from picogpt.decoding.stopping import until_stop
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
-from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer, stream_text
+from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
 from picogpt.types import HParams, Params
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
@@ -116,10 +116,7 @@ def save(
             checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
         else:
             checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
-        if isinstance(encoder, ByteLevelBPE):
-            encoder.save(partial, "openai" if layout == "openai" else "huggingface")
-        else:
-            encoder.save(partial)
+        encoder.save(partial, "openai" if layout == "openai" else "huggingface")
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)

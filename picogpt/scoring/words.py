@@ -6,7 +6,7 @@ characters and of the whitespace before it. Whitespace behind the last word belo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
 from picogpt.scoring.tokens import TokenScores
-from picogpt.tokenizers import Tokenizer
+from picogpt.tokenizers import Tokenizer, token_bytes
 
 
 class Word(NamedTuple):
@@ -38,15 +38,6 @@ def split_words(tokenizer: Tokenizer, ids: Sequence[int]) -> list[Word]:
     if has_characters:
         words.append(Word(text.strip().decode("utf-8", "replace"), first, len(ids)))
     return words
-
-
-def token_bytes(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[bytes]:
-    """What each token adds to the text; joined, the pieces are `tokenizer.decode_bytes(ids)`."""
-    before: list[int] = []
-    for token in ids:
-        known = len(tokenizer.decode_bytes(before))
-        yield tokenizer.decode_bytes([*before, token])[known:]
-        before = [token]
 
 
 def beginnings(tokenizer: Tokenizer, n_vocab: int) -> npt.NDArray[np.float32]:  # [n_vocab, 2]

@@ -206,7 +206,7 @@ def test_bad_rows_of_tables(run: Run, tmp_path: Path) -> None:
         (["a b", "--bos", "--hf-perplexity"], "leave out --bos"),
         (["--lines", "--choices", "a"], "--choices continue one TEXT"),
         (["a", "--choices", "b", "--words"], "--choices have figures of their own"),
-        (["a", "--choices", ""], "every choice need at least one token"),
+        (["a", "--choices", ""], "a choice must not be empty"),
         (["--lines", "--plot", "x.png"], "--plot draws one text"),
         (["a b", "--resume"], "--resume goes on with an --output"),
         (["a b", "--output", "no/such/folder.tsv"], "cannot be written: No such file or directory"),
