@@ -46,8 +46,10 @@ class Pace:
         self.layers_wall, self.n_layers = 0.0, 0
 
     def begin(self) -> None:
-        if self.n_fewer and not self.on_trial:
-            set_blas_threads(self.n_fewer)
+        if self.n_fewer:
+            self.n_all = n_blas_threads()  # the caller may have changed it
+            if not self.on_trial:
+                set_blas_threads(min(self.n_fewer, self.n_all))
         self.last, self.last_cpu = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
@@ -83,7 +85,7 @@ class Pace:
         if now - self.since > CALM:
             self.wait = MIN_WAIT
         n_cores = self.n_cores()
-        if n_cores < self.n_all - MISSING and now >= self.next_change:
+        if n_cores < N_CORES - MISSING and now >= self.next_change:
             self.n_all = n_blas_threads()
             if n_cores < self.n_all - MISSING:
                 self.n_fewer = max(1, min(int(n_cores + MISSING / 2), self.n_all - 1))

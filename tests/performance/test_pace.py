@@ -115,6 +115,19 @@ def test_blas_has_its_threads_back_between_passes(machine: Machine) -> None:
     assert machine.n_threads_in_a_pass() == 1
 
 
+def test_a_limit_that_the_caller_sets_is_kept(machine: Machine) -> None:
+    machine.is_busy = True
+    machine.decode(1.0)
+    machine.n_threads = 1
+    machine.decode(5.0)
+    assert machine.n_threads == 1
+    machine.n_threads, machine.is_busy = 2, False
+    machine.decode(2.0)
+    assert machine.decode(1.0) == pytest.approx(1e-3)
+    machine.is_busy = True
+    assert machine.decode(2.0) < 1.05 * 1.4e-3
+
+
 def test_a_pass_beside_another_leaves_the_threads_to_it(machine: Machine) -> None:
     machine.is_busy = True
     machine.decode(1.0)
