@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--tsv", dest="form", action="store_const", const="tsv", help="tab-separated values")
     form.add_argument("--jsonl", dest="form", action="store_const", const="jsonl", help="a JSON object for each text")
     add("--output", type=Path, metavar="FILE", help="write to a file, by its name (.tsv, .jsonl) or as said")
-    add("--resume", action="store_true", help="go on with the --output of a run that was stopped")
+    add("--resume", action="store_true", help="continue the --output of a run that was stopped")
     add("--strict", action="store_true", help="end at the first bad row (default: report it and leave it out)")
     return parser
 
@@ -105,7 +105,7 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
         (args.choices and not one_text, "--choices continue one TEXT"),
         (args.plot and not one_text, "--plot draws one text"),
         (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
-        (args.resume and args.output is None, "--resume goes on with an --output: say which"),
+        (args.resume and args.output is None, "--resume continues an --output: say which"),
     ]
     for wrong, message in contradictions:
         if wrong:

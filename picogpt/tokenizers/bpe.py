@@ -27,7 +27,7 @@ from picogpt.tokenizers.base import END_OF_TEXT, Layout, SpecialTokens, check_id
 # A contraction's end, or letters, digits or other signs with the space before them, or white space. What is a letter
 # or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them.
 WORD = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s")
-WORD_END = regex.compile(r"\S(?=\s)")  # no word goes on behind this, whatever follows
+WORD_END = regex.compile(r"\S(?=\s)")  # no word continues after this, whatever follows
 CHUNK = 1 << 18  # characters that are cut into words at a time
 CACHE = 1 << 20  # characters of words whose ids are remembered
 SEPARATOR, MERGED_AWAY = -1, -2  # among ids, where there is none
@@ -155,7 +155,7 @@ class ByteLevelBPE:
                 places.setdefault(rank, []).append(i)
         ranks = list(places)
         heapify(ranks)
-        symbols = [*symbols, SEPARATOR]  # stands behind the last symbol and, at index -1, before the first
+        symbols = [*symbols, SEPARATOR]  # stands after the last symbol and, at index -1, before the first
         length = [1] * len(symbols)
         while ranks:
             rank = heappop(ranks)

@@ -53,7 +53,7 @@ class VocabularyTokenizer(ABC):
 
     @classmethod
     def from_text(cls, text: str, special_tokens: Sequence[str] = ()) -> Self:
-        """The vocabulary of all units in `text`, sorted; the special tokens come behind them."""
+        """The vocabulary of all units in `text`, sorted; the special tokens come after them."""
         return cls.from_texts([text], special_tokens)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A training run on the disk: a model that loads like any other, and beside it all that is needed to go on.
+"""A training run on the disk: a model that loads like any other, and beside it all that is needed to continue.
 
     OUT/            the model: weights, config, vocabulary; loss.csv and loss.png
     OUT/training/   run.json (model and settings), train.ids and validation.ids, state.npz
@@ -60,7 +60,7 @@ class Run:
         Raises `PicoGPTError` when there is something in the directory, or the text is too short for the context.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise PicoGPTError(f"{out} is not empty; choose another --out, or go on with a run there by --resume {out}")
+            raise PicoGPTError(f"{out} is not empty; choose another --out, or continue a run there with --resume {out}")
         parts = dict(zip(("train", "validation"), split_text(text), strict=True))
         # between documents <|endoftext|> is the token of that name
         ids = {name: tokenizer.encode(part, allowed_special="all") for name, part in parts.items()}
@@ -111,9 +111,9 @@ class Run:
         return nest(self.state.averaged) if self.state.averaged else self.state.params
 
     def save(self) -> None:
-        """The losses so far, the state to go on from, and the model to use.
+        """The losses so far, the state to continue from, and the model to use.
 
-        In this order: losses that the state knows nothing of are left out when the run goes on.
+        In this order: losses that the state knows nothing of are left out when the run continues.
         """
         write_log(self.out / "loss.csv", self.log)
         write_state(self.out / "training" / "state.npz", self.state)
@@ -156,7 +156,7 @@ def write_log(path: Path, rows: Iterable[tuple[float | str, ...]]) -> None:
 
 
 def read_log(path: Path, n_steps: int) -> list[tuple[float | str, ...]]:
-    """The rows of the first `n_steps` steps; what was logged behind them will be done again."""
+    """The rows of the first `n_steps` steps; what was logged after them will be done again."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:
