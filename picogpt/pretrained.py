@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import Literal, NamedTuple, Unpack, overload
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
@@ -16,6 +16,7 @@ from picogpt.decoding.stopping import until_stop
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
+from picogpt.scoring.report import ScoreOptions, TextScore, score_text
 from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
 from picogpt.types import HParams, Params
 
@@ -49,6 +50,20 @@ class GPT2(NamedTuple):
             ids, self.params, self.hparams["n_head"], n_tokens, **decoding_options(self.encoder, **options)
         )
         return until_stop(stream_text(self.encoder, written), [stops] if isinstance(stops, str) else stops)
+
+    @overload
+    def score(self, texts: str, **options: Unpack[ScoreOptions]) -> TextScore: ...
+
+    @overload
+    def score(self, texts: Sequence[str], **options: Unpack[ScoreOptions]) -> list[TextScore]: ...
+
+    def score(self, texts: str | Sequence[str], **options: Unpack[ScoreOptions]) -> TextScore | list[TextScore]:
+        """How likely the model finds a text: its tokens, their surprisals, its words, and sums of these.
+
+        A list of texts gives a list. Surprisals are in bits unless `nats` is given; `ScoreOptions` says what else can
+        be chosen. Raises `PicoGPTError` for a text with nothing to score.
+        """
+        return score_text(self, texts, **options)
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
         """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
