@@ -96,6 +96,11 @@ class TextScore:
         ]
 
     @property
+    def surprisals(self) -> list[float]:
+        """The surprisal of each token."""
+        return [row["surprisal"] for row in self.tokens]
+
+    @property
     def n_tokens(self) -> int:
         """How many tokens have a score."""
         return len(self.scores.logprob)
