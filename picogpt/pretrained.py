@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, Unpack, overload
 
@@ -55,9 +55,11 @@ class GPT2(NamedTuple):
     def score(self, texts: str, **options: Unpack[ScoreOptions]) -> TextScore: ...
 
     @overload
-    def score(self, texts: Sequence[str], **options: Unpack[ScoreOptions]) -> list[TextScore]: ...
+    def score(self, texts: list[str] | tuple[str, ...], **options: Unpack[ScoreOptions]) -> list[TextScore]: ...
 
-    def score(self, texts: str | Sequence[str], **options: Unpack[ScoreOptions]) -> TextScore | list[TextScore]:
+    def score(
+        self, texts: str | list[str] | tuple[str, ...], **options: Unpack[ScoreOptions]
+    ) -> TextScore | list[TextScore]:
         """How likely the model finds a text: its tokens, their surprisals, its words, and sums of these.
 
         A list of texts gives a list. Surprisals are in bits unless `nats` is given; `ScoreOptions` says what else can

@@ -138,3 +138,56 @@ def test_a_vocabulary_of_another_model_is_refused(model: Path, elsewhere: Path) 
     load_tokenizer(pretrained.find_model("shakespeare")).save(elsewhere / "mixed")
     with pytest.raises(PicoGPTError, match=r"mixed has a vocabulary of \d+ tokens, and a model that knows 257;"):
         load("mixed")
+
+
+def test_a_model_continues_a_text() -> None:
+    """In texts what `picogpt.generate` does in ids."""
+    model = picogpt.load("shakespeare")
+    encoder, hparams, params = model
+    ids = picogpt.generate(encoder.encode("ROMEO:"), params, hparams["n_head"], 12)
+    assert model.generate("ROMEO:", 12) == encoder.decode(ids)
+    assert "".join(model.stream("ROMEO:", 12)) == model.generate("ROMEO:", 12)
+    sampled = [model.generate("ROMEO:", 12, temperature=0.8, top_k=40, seed=seed) for seed in (7, 7, 8)]
+    assert sampled[0] == sampled[1] != sampled[2]
+    whole = model.generate("ROMEO:", 30)
+    assert model.generate("ROMEO:", 30, stop=[whole[9:12]]) == whole[:9]
+    assert model.generate("ROMEO:", 30, stop=whole[9:12]) == whole[:9]
+    assert model.generate("<|endoftext|>ROMEO:", 5, allowed_special="all")
+    assert model.generate("", 5)
+
+
+def test_wrong_options_and_prompts_are_errors_at_once() -> None:
+    """And not when the first piece is asked for."""
+    model = picogpt.load("shakespeare")
+    with pytest.raises(TypeError, match="there is no option temprature"):
+        model.stream("ROMEO:", 5, temprature=1.0)  # type: ignore[call-arg]
+    with pytest.raises(PicoGPTError, match="temperature must be 0 or more"):
+        model.stream("ROMEO:", 5, temperature=-1.0)
+    with pytest.raises(PicoGPTError, match="the prompt must be a text, not list"):
+        model.stream([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="temperature"):
+        picogpt.generate([1], model.params, 4, 5, temperature=1.0)  # type: ignore[call-arg]
+    with pytest.raises(PicoGPTError, match="the inputs are text"):
+        picogpt.generate("To be", model.params, 4, 5)  # type: ignore[arg-type]
+
+
+def test_a_model_scores_texts() -> None:
+    model = picogpt.load("shakespeare")
+    score = model.score("The king is dead.")
+    assert score.surprisal == pytest.approx(30.737, abs=1e-3)
+    assert sum(score.surprisals) == pytest.approx(score.surprisal)
+    assert [row["word"] for row in score.words] == ["The", "king", "is", "dead."]
+    assert [one.n_tokens for one in model.score(["The king is dead.", "The king"])] == [5, 2]
+
+
+def test_a_model_shows_itself_in_one_line() -> None:
+    """Its arrays would be 220 KB."""
+    shown = repr(picogpt.load("shakespeare"))
+    assert len(shown) < 120
+    assert "\n" not in shown
+    assert "2,470,464 parameters" in shown
+
+
+def test_picogpts_own_loader_takes_its_arguments() -> None:
+    encoder, hparams, _ = picogpt.load_encoder_hparams_and_params(model_size="shakespeare", models_dir="models")
+    assert encoder.n_vocab == hparams["n_vocab"]

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 from picogpt import load
 from picogpt.decoding.loop import generate
 from picogpt.model import gpt2
+from picogpt.performance import layout
 from picogpt.performance.int8 import quantize_params
 from picogpt.performance.layout import for_decoding, transposed
+from picogpt.performance.thresholds import MANY_TOKENS
+from picogpt.types import Params
+from tests.random_model import random_params
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (64, 65), (300, 7), (1000, 130)])
@@ -37,3 +43,44 @@ def test_what_is_arranged_or_int8_already_is_left_alone() -> None:
     _, _, params = load("shakespeare")
     for done in (for_decoding(params), quantize_params(params)):
         assert for_decoding(done) is done
+
+
+def test_what_is_loaded_is_arranged_once_and_forgotten_with_the_model() -> None:
+    """Read-only weights cannot change, so their copies can be kept; others' copies would be stale."""
+    _, hparams, params = load("shakespeare")
+    n_kept = len(layout.KEPT)
+    first, second = for_decoding(params), for_decoding(params)
+    assert first["wte"].T is second["wte"].T
+    assert len(layout.KEPT) == n_kept + 1 + hparams["n_layer"]
+    del params, first, second
+    gc.collect()
+    assert len(layout.KEPT) == n_kept
+
+
+def test_weights_that_can_change_are_arranged_each_time() -> None:
+    """A view that is read-only itself can change with what it is a view of."""
+    params = random_params(np.random.default_rng(0), np.float32)
+    frozen_view = params["wte"].view()
+    frozen_view.flags.writeable = False
+    before = len(layout.KEPT)
+    arranged = for_decoding({**params, "wte": frozen_view})
+    params["wte"][0, 0] = 7
+    assert for_decoding({**params, "wte": frozen_view})["wte"].T[0, 0] == 7
+    assert arranged["wte"].T[0, 0] != 7
+    assert len(layout.KEPT) == before
+
+
+def test_whoever_decodes_many_tokens_gets_the_arranged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python too, and not for a short run, whose memory and start it would cost."""
+    calls = []
+
+    def counted(params: Params) -> Params:
+        calls.append(1)
+        return for_decoding(params)
+
+    monkeypatch.setattr("picogpt.decoding.rows.for_decoding", counted)
+    _, hparams, params = load("shakespeare")
+    generate([1, 2], params, hparams["n_head"], MANY_TOKENS - 1)
+    assert not calls
+    generate([1, 2], params, hparams["n_head"], MANY_TOKENS)
+    assert calls
