@@ -194,7 +194,13 @@ def test_bad_rows_of_tables(run: Run, tmp_path: Path) -> None:
 def test_lone_surrogates_in_json_are_bad_rows(run: Run, tmp_path: Path) -> None:
     """Also those that are one byte each, and together UTF-8, where Python smuggles bytes through text."""
     path = tmp_path / "rows.jsonl"
-    rows = [{"text": "To be"}, {"text": "\ud800"}, {"text": "a\udcc3\udca9"}, {"text": "be", "n": "\udc80"}, {"text": "🙂"}]
+    rows = [
+        {"text": "To be"},
+        {"text": "\ud800"},
+        {"text": "a\udcc3\udca9"},
+        {"text": "be", "n": "\udc80"},
+        {"text": "🙂"},
+    ]
     path.write_text("".join(json.dumps({"n": 7, **row}) + "\n" for row in rows))
     out, err = run(path, "--jsonl", "--id", "n")
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["To be", "🙂"]

@@ -63,6 +63,7 @@ def facts(kind: str, data: bytes) -> Facts:
 faults = st.builds(Fault, st.sampled_from(KINDS), st.integers(0, 1100))
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from(["text", "openai", "huggingface"]),
     schedule=st.lists(faults, max_size=7),
@@ -96,6 +97,7 @@ def test_any_schedule_of_faults_ends_in_the_right_bytes_or_an_error(
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == files
 
 
+@pytest.mark.slow
 @given(schedule=st.lists(faults.filter(lambda fault: fault.kind != "page"), max_size=9))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_file_that_changes_on_the_server_is_never_a_mixture(
