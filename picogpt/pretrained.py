@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import Literal, NamedTuple, Unpack, overload
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
@@ -16,7 +16,8 @@ from picogpt.decoding.stopping import until_stop
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
-from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer, stream_text
+from picogpt.scoring.report import ScoreOptions, TextScore, score_text
+from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
 from picogpt.types import HParams, Params
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
@@ -49,6 +50,20 @@ class GPT2(NamedTuple):
             ids, self.params, self.hparams["n_head"], n_tokens, **decoding_options(self.encoder, **options)
         )
         return until_stop(stream_text(self.encoder, written), [stops] if isinstance(stops, str) else stops)
+
+    @overload
+    def score(self, texts: str, **options: Unpack[ScoreOptions]) -> TextScore: ...
+
+    @overload
+    def score(self, texts: Sequence[str], **options: Unpack[ScoreOptions]) -> list[TextScore]: ...
+
+    def score(self, texts: str | Sequence[str], **options: Unpack[ScoreOptions]) -> TextScore | list[TextScore]:
+        """How likely the model finds a text: its tokens, their surprisals, its words, and sums of these.
+
+        A list of texts gives a list. Surprisals are in bits unless `nats` is given; `ScoreOptions` says what else can
+        be chosen. Raises `PicoGPTError` for a text with nothing to score.
+        """
+        return score_text(self, texts, **options)
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
         """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
@@ -116,10 +131,7 @@ def save(
             checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
         else:
             checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
-        if isinstance(encoder, ByteLevelBPE):
-            encoder.save(partial, "openai" if layout == "openai" else "huggingface")
-        else:
-            encoder.save(partial)
+        encoder.save(partial, "openai" if layout == "openai" else "huggingface")
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -182,6 +183,8 @@ class Machine:
 def decoding(machine: Machine) -> Iterator[Row]:
     from engines import seconds_a_step
 
+    from picogpt.performance.thresholds import MANY_TOKENS
+
     def decode(engine: Any, prompt: list[int], n: int) -> float:
         return 1e3 * seconds_a_step(engine.token_times(prompt, n + 1))
 
@@ -193,7 +196,8 @@ def decoding(machine: Machine) -> Iterator[Row]:
     ]
     for n_past, n, goals, repeats in ((16, 64, first_goals, 15), (900, 32, [Goal("picogpt", "floor", 1.25)], 9)):
         prompt = machine.prompt(n_past)
-        engines = [*machine.engines, machine.mapped, machine.int8, *machine.ctranslate2]
+        as_mapped = [machine.mapped] if n < MANY_TOKENS else []  # more tokens arrange the weights themselves
+        engines = [*machine.engines, *as_mapped, machine.int8, *machine.ctranslate2]
         contenders: dict[str, Contender] = {"floor": machine.floor(n_past + n // 2, n)}
         contenders |= {engine.name: partial(decode, engine, prompt, n) for engine in engines}
         yield Row(f"Decode one token at a time, {n} tokens after {n_past}", "ms / token", contenders, goals, repeats)
@@ -229,6 +233,52 @@ def many_rows(machine: Machine) -> Iterator[Row]:
     goals = [Goal("picogpt, 16 rows", "picogpt, 1 row", 5), Goal("picogpt, 32 rows", "picogpt, 1 row", 8)]
     goals += [Goal(f"picogpt, {i} rows", f"transformers, {i} rows", 1) for i in (16, 32)]
     yield Row(f"Decode several rows at once, {n} tokens after {n_prompt}", "tokens / s", contenders, goals)
+
+
+def beside_a_busy_process(machine: Machine) -> Iterator[Row]:
+    """Another process keeps one core busy; "one thread" is what BLAS does when it is told to use one."""
+    from engines import seconds_a_step
+
+    from picogpt.performance.threads import one_blas_thread
+
+    def busy(contender: Contender, one_thread: bool = False) -> float:
+        other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            time.sleep(0.5)
+            with one_blas_thread() if one_thread else nullcontext():
+                return contender()
+        finally:
+            other.kill()
+            other.wait()
+
+    def decode(engine: Any, prompts: list[list[int]], n: int) -> float:
+        return 1e3 * seconds_a_step(engine.batch_times(prompts, n + 1))
+
+    def read(engine: Any, prompt: list[int]) -> float:
+        return 1e3 * statistics.mean(seconds(lambda: engine.read(prompt)) for _ in range(4))
+
+    prompts = [machine.prompt(16) for _ in range(16)]
+    works: list[tuple[str, str, Callable[[Any], float]]] = [
+        (
+            "decode one token at a time, 64 tokens after 16",
+            "ms / token",
+            lambda engine: decode(engine, prompts[:1], 64),
+        ),
+        ("decode 16 rows at once", "ms / step", lambda engine: decode(engine, prompts, 24)),
+        ("read a prompt of 128 tokens", "ms", lambda engine: read(engine, machine.prompt(128))),
+    ]
+    for title, unit, work in works:
+        contenders: dict[str, Contender] = {
+            "picogpt": partial(busy, partial(work, machine.picogpt)),
+            "picogpt, one thread": partial(busy, partial(work, machine.picogpt), one_thread=True),
+        }
+        contenders |= {
+            engine.name: partial(busy, partial(work, engine))
+            for engine in machine.engines[1:]
+            if hasattr(engine, "batch_times")
+        }
+        goals = [Goal("picogpt", "picogpt, one thread", 1.15)]
+        yield Row(f"Beside one busy process: {title}", unit, contenders, goals, repeats=5)
 
 
 def scoring(machine: Machine) -> Iterator[Row]:
@@ -459,6 +509,7 @@ ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "decoding": decoding,
     "reading": reading,
     "many_rows": many_rows,
+    "busy": beside_a_busy_process,
     "scoring": scoring,
     "lookup": lookup,
     "int8_memory": int8_memory,

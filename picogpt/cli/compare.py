@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.records import Record
-from picogpt.cli.results import Writer
-from picogpt.cli.scorer import Row, Scorer
-from picogpt.cli.text import add_special_option, check_argument, write_exactly
+from picogpt.cli.results import Row, Writer
+from picogpt.cli.text import add_special_option, check_argument, check_special, special_options, write_exactly
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     add_model_options(parser)
     add_special_option(parser)
     add("--bow", action="store_true", help="correct for where words begin (Pimentel & Meister 2024)")
-    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, behind <|endoftext|> (default)")
+    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, after <|endoftext|> (default)")
     add("--nats", action="store_true", help="surprisal in nats (default: bits)")
     add("--tsv", action="store_true", help="tab-separated values")
     return parser
@@ -34,19 +32,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    from picogpt.scoring import score_text
+
     write_exactly()
     texts = [check_argument(text, name) for text, name in ((args.a, "the first text"), (args.b, "the second text"))]
-    how = {name: getattr(args, name) for name in ("bos", "bow", "nats", "special")}
-    scorer = Scorer(load_model(args), "word", **how)
-    records = [Record("the text", i, None, text) for i, text in enumerate(texts)]
-    a, b = scorer.score([(record, scorer.encode(record)) for record in records])
+    model = load_model(args)
+    for text in texts:
+        check_special(model.encoder, text, args.special)
+    a, b = score_text(model, texts, bos=args.bos, bow=args.bow, nats=args.nats, **special_options(args.special))
     with Writer("tsv" if args.tsv else "table") as writer:
-        writer.write(list(side_by_side(a.parts, b.parts)))
+        writer.write(list(side_by_side(a.words, b.words)))
     if not args.tsv:
-        unit = "nats" if args.nats else "bits"
-        in_a, in_b = a.summary["surprisal"], b.summary["surprisal"]
+        in_a, in_b = a.surprisal, b.surprisal
         likelier = f"{'A' if in_a < in_b else 'B'} is the likelier by {abs(in_a - in_b):.3f}"
-        print(f"\nA {in_a:.3f} {unit} · B {in_b:.3f} {unit} · {likelier}")
+        print(f"\nA {in_a:.3f} {a.unit} · B {in_b:.3f} {b.unit} · {likelier}")
     return 0
 
 

@@ -19,7 +19,7 @@ WIDTH = 10
 class Writer:
     """Writes one text's rows after another's, in the form "table", "tsv" or "jsonl" (there a text has one row).
 
-    With `resume` a file that an earlier run has begun goes on: `done` is the last text that is whole in it. What
+    With `resume` a file that an earlier run has begun is continued: `done` is the last text that is whole in it. What
     may be only a part of a text is cut off.
     """
 
@@ -30,7 +30,7 @@ class Writer:
         self.file: IO[str] = sys.stdout
         if path is not None:
             if path.exists() and not resume:
-                raise PicoGPTError(f"{path} exists: go on with it (--resume), or name another file")
+                raise PicoGPTError(f"{path} exists: continue it (--resume), or name another file")
             try:
                 if path.exists():
                     self._cut_off_last_text(path)

@@ -5,27 +5,43 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
-from picogpt.cli.results import Place, Writer
-from picogpt.cli.scorer import Row, Scored, Scorer
-from picogpt.cli.text import add_special_option, check_argument, write_exactly
+from picogpt.cli.results import Place, Row, Writer
+from picogpt.cli.text import add_special_option, check_argument, check_special, special_options, write_exactly
 from picogpt.errors import PicoGPTError
+
+if TYPE_CHECKING:
+    from picogpt.scoring import Scorer, TextScore
 
 DESCRIPTION = """\
 Score a TEXT, FILEs or standard input: the log-probability (natural) of every token given those before it, its
 surprisal, its rank among all tokens, and the entropy of the prediction; words and texts have sums of these.
 
-A text is scored as if a document began with it, behind <|endoftext|>: so its first token has a score too, and the sum
+A text is scored as if a document began with it, after <|endoftext|>: so its first token has a score too, and the sum
 is the log-probability of the whole text. With --no-bos the first token has none. Published tools differ: `surprisal`
 does the former, `minicons` the latter.
 
 A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
 """
 CHUNK = 64  # texts that are sorted by length and read side by side; a run that is killed loses no more than these
+COLUMNS = {  # in a table the text is last, since it is as long as it likes
+    "token": ("id", "logprob", "surprisal", "rank", "entropy", "token"),
+    "word": ("n_tokens", "surprisal", "word"),
+    "choice": ("logprob", "per_token", "per_byte", "n_tokens", "choice"),
+}
+
+
+class Scored(NamedTuple):
+    """A record with its figures, and the rows of its tokens or words where these are asked for."""
+
+    record: Record
+    summary: Row
+    parts: list[Row]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     unit.add_argument("--words", dest="by", action="store_const", const="word", help="figures of each word")
     unit.add_argument("--texts", dest="by", action="store_const", const="text", help="figures of each text")
     add("--bow", action="store_true", help="words, corrected for where words begin (Pimentel & Meister 2024)")
-    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, behind <|endoftext|> (default)")
+    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, after <|endoftext|> (default)")
     add("--nats", action="store_true", help="surprisal and entropy in nats (default: bits)")
     add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
     add("--hf-perplexity", action="store_true", help="perplexity by the formula in transformers' documentation")
@@ -49,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--tsv", dest="form", action="store_const", const="tsv", help="tab-separated values")
     form.add_argument("--jsonl", dest="form", action="store_const", const="jsonl", help="a JSON object for each text")
     add("--output", type=Path, metavar="FILE", help="write to a file, by its name (.tsv, .jsonl) or as said")
-    add("--resume", action="store_true", help="go on with the --output of a run that was stopped")
+    add("--resume", action="store_true", help="continue the --output of a run that was stopped")
     add("--strict", action="store_true", help="end at the first bad row (default: report it and leave it out)")
     return parser
 
@@ -61,15 +77,13 @@ def main(argv: list[str]) -> int:
         raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
     one_text = is_one_text(args)
     check(args, one_text)
-    parts = "word" if args.bow or args.plot else "token" if one_text and not args.hf_perplexity else "text"
-    args.by = args.by or parts
+    default = "word" if args.bow or args.plot else "token" if one_text and not args.hf_perplexity else "text"
+    args.by = args.by or default
     args.form = args.form or form_of(args.output)
-    how = {name: getattr(args, name) for name in ("bos", "bow", "nats", "stride", "special", "hf_perplexity")}
-    scorer = Scorer(load_model(args), args.by, **how)
+    scorer = make_scorer(args)
     with Writer(args.form, args.output, args.resume) as writer:
         if args.choices is not None:
-            (record,) = read_records(args)
-            writer.write(scorer.choices(record.text, [check_argument(choice, "a choice") for choice in args.choices]))
+            writer.write(rank_choices(args, scorer))
         elif one_text:
             score_one(args, scorer, writer)
         else:
@@ -91,11 +105,26 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
         (args.choices and not one_text, "--choices continue one TEXT"),
         (args.plot and not one_text, "--plot draws one text"),
         (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
-        (args.resume and args.output is None, "--resume goes on with an --output: say which"),
+        (args.resume and args.output is None, "--resume continues an --output: say which"),
     ]
     for wrong, message in contradictions:
         if wrong:
             raise PicoGPTError(message)
+
+
+def make_scorer(args: argparse.Namespace) -> Scorer:
+    """The chosen model, with the options of scoring."""
+    from picogpt.scoring import Scorer
+
+    return Scorer(
+        load_model(args),
+        bos=False if args.hf_perplexity else args.bos,
+        bow=args.bow,
+        nats=args.nats,
+        stride=args.stride,
+        details=args.by == "token",
+        **special_options(args.special),
+    )
 
 
 def form_of(output: Path | None) -> str:
@@ -107,13 +136,58 @@ def form_of(output: Path | None) -> str:
     return output.suffix[1:]
 
 
+def rank_choices(args: argparse.Namespace, scorer: Scorer) -> list[Row]:
+    """The continuations of `--choices`, the likeliest first."""
+    (record,) = read_records(args)
+    choices = [check_argument(choice, "a choice") for choice in args.choices]
+    for choice in choices:
+        check_special(scorer.encoder, record.text + choice, args.special)
+    return arrange(scorer.choices(record.text, choices), "choice")
+
+
+def encode(record: Record, args: argparse.Namespace, scorer: Scorer) -> list[int]:
+    """A record's ids; raises `PicoGPTError` when there is nothing to score in it."""
+    if record.is_bad:
+        raise PicoGPTError(record.text)
+    check_special(scorer.encoder, record.text, args.special)
+    return scorer.encode(record.text)
+
+
+def score_records(
+    records: Sequence[tuple[Record, list[int]]], args: argparse.Namespace, scorer: Scorer
+) -> Iterator[Scored]:
+    """Records with their ids, scored side by side."""
+    from picogpt.scoring import huggingface_perplexity
+
+    if args.hf_perplexity:
+        for record, ids in records:
+            figure = huggingface_perplexity(ids, scorer.params, scorer.n_head, scorer.stride)
+            yield Scored(record, {"n_tokens": len(ids), "hf_perplexity": figure}, [])
+        return
+    scores = scorer.score_encoded([(record.text, ids) for record, ids in records])
+    for (record, _), score in zip(records, scores, strict=True):
+        yield Scored(record, score.summary, parts(score, args.by))
+
+
+def parts(score: TextScore, by: str) -> list[Row]:
+    """The rows of a text's tokens or words; none where the figures of the whole text are asked for."""
+    if by == "text":
+        return []
+    return arrange(score.tokens if by == "token" else score.words, by)
+
+
+def arrange(rows: Sequence[Row], kind: str) -> list[Row]:
+    """The rows with their columns in the order of `COLUMNS`."""
+    return [{column: row[column] for column in COLUMNS[kind]} for row in rows]
+
+
 def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
     """A single text; whatever is wrong with it is an error. A table ends with the sums of the whole text."""
     records = list(remaining(read_records(args), writer.done))
     if not records:
         return  # an earlier run has done it
     (record,) = records
-    (scored,) = scorer.score([(record, scorer.encode(record))])
+    (scored,) = score_records([(record, encode(record, args, scorer))], args, scorer)
     if args.form == "table" and args.by != "text":
         writer.write(scored.parts)
         print()
@@ -136,14 +210,14 @@ def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None
             good = []
             for record in chunk:
                 try:
-                    good.append((record, scorer.encode(record)))
+                    good.append((record, encode(record, args, scorer)))
                 except PicoGPTError as error:
                     message = f"{record.source}, line {record.row}: {error}"
                     if args.strict:
                         raise PicoGPTError(message) from None
                     progress.write(f"picogpt: {message}; left out", file=sys.stderr)
                     n_bad += 1
-            for scored in scorer.score(good):
+            for scored in score_records(good, args, scorer):
                 writer.write(rows(scored, args, one_text=False))
             progress.update(len(chunk))
     if n_bad:
@@ -151,7 +225,7 @@ def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None
 
 
 def remaining(records: Iterator[Record], done: Place | None) -> Iterator[Record]:
-    """The records behind the last one that an earlier run has done."""
+    """The records after the last one that an earlier run has done."""
     if done is None:
         return records
     for record in records:
@@ -165,8 +239,8 @@ def rows(scored: Scored, args: argparse.Namespace, one_text: bool) -> list[Row]:
     record = scored.record
     head: Row = {"source": record.source, "row": record.row} | ({"id": record.id} if args.id is not None else {})
     if args.form == "jsonl":
-        parts = {f"{args.by}s": scored.parts} if args.by != "text" else {}
-        return [{**head, "text": record.text, **scored.summary, **parts}]
+        nested = {f"{args.by}s": scored.parts} if args.by != "text" else {}
+        return [{**head, "text": record.text, **scored.summary, **nested}]
     if args.form == "table":
         head = {} if one_text else {"id": record.row if args.id is None else record.id}
     if args.by == "text":

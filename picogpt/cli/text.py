@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
-    from picogpt.tokenizers import Tokenizer
+    from picogpt.tokenizers import SpecialTokens, Tokenizer
 
 
 def write_exactly() -> None:
@@ -45,15 +45,28 @@ def add_special_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def encode(encoder: Tokenizer, text: str, special: str | None) -> list[int]:
-    """The ids of a text; `special` is what `--special` says."""
-    from picogpt.tokenizers import ByteLevelBPE
+class SpecialOptions(TypedDict):
+    """What `--special` says, as the arguments that tokenizers have for it."""
 
-    if not isinstance(encoder, ByteLevelBPE):
-        return encoder.encode(text)
+    allowed_special: SpecialTokens
+    disallowed_special: SpecialTokens
+
+
+def special_options(special: str | None) -> SpecialOptions:
+    """The arguments for what `--special` says; without it, `check_special` says what is wrong in words of its own."""
+    return {"allowed_special": "all" if special == "token" else (), "disallowed_special": ()}
+
+
+def check_special(encoder: Tokenizer, text: str, special: str | None) -> None:
+    """Raises `PicoGPTError` for a special token of which `--special` says nothing."""
     for token in encoder.special_tokens:
         if special is None and token in text:
             raise PicoGPTError(
                 f"the text contains {token}: say --special token if it means the token, --special text if it does not"
             )
-    return encoder.encode(text, allowed_special="all" if special == "token" else frozenset(), disallowed_special=())
+
+
+def encode(encoder: Tokenizer, text: str, special: str | None) -> list[int]:
+    """The ids of a text; `special` is what `--special` says."""
+    check_special(encoder, text, special)
+    return encoder.encode(text, **special_options(special))

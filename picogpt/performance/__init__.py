@@ -14,6 +14,7 @@ from picogpt import model
 from picogpt.cache import KVCache
 from picogpt.model import as_ids, as_is
 from picogpt.performance import driver, step
+from picogpt.performance.pace import pace_of
 from picogpt.performance.rowwise import by_rows
 from picogpt.performance.thresholds import ROW_BLOCK
 from picogpt.types import Array, Ids, Params, Tap
@@ -45,7 +46,9 @@ def hidden_states(
 
 def project(x: Array, wte: Array) -> Array:  # [..., n_embd], [n_vocab, n_embd] -> [..., n_vocab]
     """The logits x wteᵀ, of a batch as one product over all of its rows: NumPy would read wte once for each."""
-    logits = by_rows(partial(_times, wte.T), x.reshape(-1, x.shape[-1]), n_rows=ROW_BLOCK)
+    rows = x.reshape(-1, x.shape[-1])
+    with pace_of(*rows.shape):
+        logits = by_rows(partial(_times, wte.T), rows, n_rows=ROW_BLOCK)
     return logits.reshape(*x.shape[:-1], -1)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from picogpt.cache import KVCache
 from picogpt.model import causal_mask, embed, ffn, linear, merge_heads, split_heads
 from picogpt.performance.formulas import attention, gelu, layer_norm
+from picogpt.performance.pace import pace_of
 from picogpt.performance.rowwise import by_rows
 from picogpt.performance.threads import each
 from picogpt.performance.thresholds import FEW_ROWS, QUERY_BLOCK, ROW_BLOCK
@@ -37,14 +38,18 @@ def hidden_states(
     x = embed(inputs, wte, wpe, cache.length if cache is not None else 0, n_pad)
     pasts = cache.layers(x.shape[-2]) if cache is not None else [None] * len(blocks)
     shape, x = x.shape, x.reshape(-1, x.shape[-1])
-    for block, past in zip(blocks, pasts, strict=True):
-        qkv = by_rows(partial(before_attention, block), x, n_rows=ROW_BLOCK)
-        heads = split_heads(qkv.reshape(*shape[:-1], -1), 3 * n_head)  # the queries' heads, the keys' and the values'
-        q, k, v = heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
-        if past is not None:
-            k, v = past.extend(k, v)
-        z = merge_heads(causal_attention(q, k, v, n_pad))
-        x = by_rows(partial(after_attention, block), x, z.reshape(x.shape), n_rows=ROW_BLOCK)
+    with pace_of(*x.shape) as layer_done:
+        for block, past in zip(blocks, pasts, strict=True):
+            qkv = by_rows(partial(before_attention, block), x, n_rows=ROW_BLOCK)
+            heads = split_heads(
+                qkv.reshape(*shape[:-1], -1), 3 * n_head
+            )  # the queries' heads, the keys' and the values'
+            q, k, v = heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
+            if past is not None:
+                k, v = past.extend(k, v)
+            z = merge_heads(causal_attention(q, k, v, n_pad))
+            x = by_rows(partial(after_attention, block), x, z.reshape(x.shape), n_rows=ROW_BLOCK)
+            layer_done()
     if cache is not None:
         cache.length += shape[-2]
     return by_rows(partial(layer_norm, **ln_f), x, n_rows=ROW_BLOCK).reshape(shape)

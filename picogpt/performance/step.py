@@ -18,6 +18,7 @@ from picogpt import model
 from picogpt.cache import KVCache
 from picogpt.model import linear
 from picogpt.performance import formulas
+from picogpt.performance.pace import pace_of
 from picogpt.types import Array, Params
 
 gelu = unwrap(formulas.gelu)  # the bare formula, without parts for many rows
@@ -43,21 +44,23 @@ def hidden_states(
         return y
 
     new, past = cache.kv[..., n_past, :], cache.kv[..., : n_past + 1, :]  # views of every layer's, once
-    for block, kv, k_T, v in zip(blocks, new, past[:, 0].swapaxes(-1, -2), past[:, 1], strict=True):
-        mlp, attn = block["mlp"], block["attn"]
+    with pace_of(1, n_embd) as layer_done:
+        for block, kv, k_T, v in zip(blocks, new, past[:, 0].swapaxes(-1, -2), past[:, 1], strict=True):
+            mlp, attn = block["mlp"], block["attn"]
 
-        qkv = linear(layer_norm(**block["ln_1"]), **attn["c_attn"]).reshape(qkv_shape)  # mha
-        kv[:] = qkv[1:]
-        q = qkv[0, ..., None, :] * (1 / math.sqrt(qkv.shape[-1]))  # attention
-        weights = q @ k_T
-        weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)  # softmax, divided by its sum below
-        np.exp(weights, out=weights)
-        heads = weights @ v
-        heads /= np.add.reduce(weights, axis=-1, keepdims=True)
-        x += linear(heads.reshape(n_embd), **attn["c_proj"])
+            qkv = linear(layer_norm(**block["ln_1"]), **attn["c_attn"]).reshape(qkv_shape)  # mha
+            kv[:] = qkv[1:]
+            q = qkv[0, ..., None, :] * (1 / math.sqrt(qkv.shape[-1]))  # attention
+            weights = q @ k_T
+            weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)  # softmax, divided by its sum below
+            np.exp(weights, out=weights)
+            heads = weights @ v
+            heads /= np.add.reduce(weights, axis=-1, keepdims=True)
+            x += linear(heads.reshape(n_embd), **attn["c_proj"])
 
-        h = linear(layer_norm(**block["ln_2"]), **mlp["c_fc"])  # ffn
-        x += linear(gelu(h), **mlp["c_proj"])
+            h = linear(layer_norm(**block["ln_2"]), **mlp["c_fc"])  # ffn
+            x += linear(gelu(h), **mlp["c_proj"])
+            layer_done()
 
     cache.length += 1
     return layer_norm(**ln_f).reshape(shape)

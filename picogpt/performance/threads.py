@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BUSY = threading.Lock()  # held while parts run: a part that has parts of its own does them itself, one by one
+BUSY = threading.RLock()  # held by the one thread that may change how many threads BLAS has
+PARTS = threading.local()  # `.are_running`: a part that has parts of its own does them itself, one by one
 
 
 def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> None:
@@ -44,8 +45,10 @@ def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> 
             waiting.clear()
             raise
 
-    if not many or (n_threads := n_blas_threads()) < 2 or not BUSY.acquire(blocking=False):
+    n_threads = n_blas_threads() if many and not getattr(PARTS, "are_running", False) else 1
+    if n_threads < 2 or not BUSY.acquire(blocking=False):
         return run()
+    PARTS.are_running = True
     try:
         with blas().limit(limits=1):
             futures = [pool().submit(run) for _ in range(min(n_threads, len(waiting)) - 1)]
@@ -56,12 +59,19 @@ def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> 
                     if not future.cancel():  # a thread that has not begun by now is not needed any more
                         future.result()
     finally:
+        PARTS.are_running = False
         BUSY.release()
 
 
 def n_blas_threads() -> int:
     """How many threads a matrix product has; 1 where that cannot be known."""
-    return max((int(library["num_threads"]) for library in blas().info()), default=1)
+    return max((int(library.num_threads) for library in blas().lib_controllers), default=1)
+
+
+def set_blas_threads(n: int) -> None:
+    """Let matrix products use n threads, everywhere in this process; takes a microsecond."""
+    for library in blas().lib_controllers:
+        library.set_num_threads(n)
 
 
 @contextmanager

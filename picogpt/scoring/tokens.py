@@ -43,7 +43,7 @@ class Window(NamedTuple):
 def windows(n_seq: int, n_ctx: int, stride: int | None = None) -> list[Window]:
     """Windows that score every token but the first exactly once, each with the most context the stride allows.
 
-    A window begins `stride` tokens behind the one before it (default n_ctx // 2), so a token has at least
+    A window begins `stride` tokens after the one before it (default n_ctx // 2), so a token has at least
     n_ctx − stride tokens of context where there are as many. A token at the beginning of a window has none, so a
     stride of n_ctx is n_ctx − 1. Raises `PicoGPTError` for a stride below 1 or above n_ctx.
     """
@@ -106,7 +106,7 @@ def score_windows(
         )
         for text in ids
     ]
-    # token i is predicted at position i − 1; behind the last token there is no token, but sets may be asked for
+    # token i is predicted at position i − 1; after the last token there is no token, but sets may be asked for
     targets = [np.append(text[1:], 0) for text in ids]
     for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin)):
         n_longest = max(window.end - window.begin for _, window in batch)
@@ -206,7 +206,7 @@ def huggingface_perplexity(inputs: Sequence[int], params: Params, n_head: int, s
 def choice_logprobs(
     prefix: Sequence[int], choices: Sequence[Sequence[int]], params: Params, n_head: int
 ) -> list[npt.NDArray[np.float64]]:
-    """The log-probabilities of the tokens of each choice behind a common prefix, which is read once.
+    """The log-probabilities of the tokens of each choice after a common prefix, which is read once.
 
     Raises `PicoGPTError` for an empty prefix or choice, and where prefix and choice do not fit into n_ctx.
     """

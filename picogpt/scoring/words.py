@@ -1,12 +1,12 @@
 """From tokens to words: which tokens make a word, and the surprisal of a word.
 
 A word is what stands between whitespace (ASCII's; a no-break space does not end a word). Its tokens are those of its
-characters and of the whitespace before it. Whitespace behind the last word belongs to no word.
+characters and of the whitespace before it. Whitespace after the last word belongs to no word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
 from picogpt.scoring.tokens import TokenScores
-from picogpt.tokenizers import Tokenizer
+from picogpt.tokenizers import Tokenizer, token_bytes
 
 
 class Word(NamedTuple):
@@ -40,19 +40,10 @@ def split_words(tokenizer: Tokenizer, ids: Sequence[int]) -> list[Word]:
     return words
 
 
-def token_bytes(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[bytes]:
-    """What each token adds to the text; joined, the pieces are `tokenizer.decode_bytes(ids)`."""
-    before: list[int] = []
-    for token in ids:
-        known = len(tokenizer.decode_bytes(before))
-        yield tokenizer.decode_bytes([*before, token])[known:]
-        before = [token]
-
-
 def beginnings(tokenizer: Tokenizer, n_vocab: int) -> npt.NDArray[np.float32]:  # [n_vocab, 2]
     """Two sets of tokens, for `score_tokens`: those with which a new word begins, and those without whitespace first.
 
-    The end-of-text token, behind which no word goes on, is in both. Raises `PicoGPTError` when no token begins with
+    The end-of-text token, after which no word continues, is in both. Raises `PicoGPTError` when no token begins with
     whitespace, since then nothing tells where a word ends.
     """
     spaced = np.array([tokenizer.decode_bytes([i])[:1].isspace() for i in range(tokenizer.n_vocab)])
@@ -74,7 +65,7 @@ def word_surprisals(
     and its word's surprisal is not a number.
 
     A token like " cat" says that the word before has ended, so the tokens' sum charges the end of each word to
-    the next one. The correction charges it where it belongs: −log p(word) = tokens − log p(a word begins behind it) +
+    the next one. The correction charges it where it belongs: −log p(word) = tokens − log p(a word begins after it) +
     log p(a word begins where it stands), with `log_mass` of the sets of `beginnings` (Pimentel & Meister 2024, arXiv
     2406.14561, whose code counts only the space as whitespace; Oh & Schuler 2024, arXiv 2406.10851).
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import bpe_files, vocabulary
-from picogpt.tokenizers.base import Tokenizer, stream_text
+from picogpt.tokenizers.base import SpecialTokens, Tokenizer, stream_text, token_bytes
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
 from picogpt.tokenizers.char import CharTokenizer
@@ -23,11 +23,13 @@ from picogpt.tokenizers.word import WhitespaceTokenizer, WordTokenizer
 __all__ = [
     "ByteLevelBPE",
     "CharTokenizer",
+    "SpecialTokens",
     "Tokenizer",
     "WhitespaceTokenizer",
     "WordTokenizer",
     "load_tokenizer",
     "stream_text",
+    "token_bytes",
     "train_bpe",
     "vocabulary_files",
 ]

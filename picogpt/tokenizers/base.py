@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from picogpt.errors import PicoGPTError
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
+SpecialTokens = Literal["all"] | Collection[str]  # some of a tokenizer's special tokens
+Layout = Literal["openai", "huggingface"]  # whose names the files of a vocabulary have
 
 
 class Tokenizer(Protocol):
@@ -28,8 +31,22 @@ class Tokenizer(Protocol):
     def eot_token(self) -> int | None:
         """The id of `<|endoftext|>`, or None where the vocabulary has none."""
 
-    def encode(self, text: str) -> list[int]:
-        """Raises `PicoGPTError` for text that the vocabulary cannot express."""
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """The tokens that are never made of ordinary text, and their ids.
+
+        Where words are tokens, `<|endoftext|>` is a word like any other, so it is not among these.
+        """
+
+    def encode(
+        self, text: str, allowed_special: SpecialTokens = (), disallowed_special: SpecialTokens = "all"
+    ) -> list[int]:
+        """The ids of `text`. Special tokens in it become their id, are an error, or are ordinary text.
+
+        They become their id if they are allowed. They raise `PicoGPTError` if they are disallowed, where "all" stands
+        for all that are not allowed. The rest is ordinary text. The arguments are tiktoken's. Also raises
+        `PicoGPTError` for text that the vocabulary cannot express.
+        """
 
     def decode(self, ids: Iterable[int]) -> str:
         """Bytes that are not UTF-8 become U+FFFD. Raises `PicoGPTError` for ids outside the vocabulary."""
@@ -37,8 +54,11 @@ class Tokenizer(Protocol):
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The exact bytes. Raises `PicoGPTError` for ids outside the vocabulary."""
 
-    def save(self, directory: str | Path) -> None:
-        """Write the files from which `load_tokenizer(directory)` makes this tokenizer again."""
+    def save(self, directory: str | Path, layout: Layout = "openai") -> None:
+        """Write the files from which `load_tokenizer(directory)` makes this tokenizer again.
+
+        `layout` chooses their names where OpenAI and Hugging Face have different ones.
+        """
 
 
 def check_ids(ids: Iterable[int], n_vocab: int) -> list[int]:
@@ -77,17 +97,49 @@ def check_special_tokens(tokens: Sequence[str]) -> None:
             raise PicoGPTError(f"special token {token!r}: write each one once, and like <this>, <|this|> or [this]")
 
 
+def cut_at_special_tokens(
+    text: str,
+    special_tokens: Collection[str],
+    allowed_special: SpecialTokens = (),
+    disallowed_special: SpecialTokens = "all",
+) -> list[str]:
+    """Ordinary text and allowed special tokens in turn; the first part and the last are ordinary text.
+
+    Lone surrogates become U+FFFD. Raises `PicoGPTError` where the text has a disallowed token.
+    """
+    special = set(special_tokens)
+    allowed = special if allowed_special == "all" else special & set(allowed_special)
+    disallowed = special - allowed if disallowed_special == "all" else set(disallowed_special)
+    for token in disallowed:
+        if (place := text.find(token)) >= 0:
+            raise PicoGPTError(
+                f"the text has the special token {token} at character {place + 1}; "
+                f"allow it (allowed_special), or have it read as ordinary text (disallowed_special=())"
+            )
+    text = without_surrogates(text)
+    if not allowed:
+        return [text]
+    longest_first = sorted(allowed, key=len, reverse=True)
+    return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
+
+
+def token_bytes(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[bytes]:
+    """What each token adds to the text, as the ids come; joined, the pieces are `tokenizer.decode_bytes(ids)`."""
+    before: list[int] = []
+    for token in ids:
+        known = len(tokenizer.decode_bytes(before))
+        yield tokenizer.decode_bytes([*before, token])[known:]
+        before = [token]
+
+
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
     """The text of `ids`, piece by piece as they come; joined, the pieces are `tokenizer.decode(ids)`.
 
     A character is held back until its last byte is there, so no piece ends in half a character.
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    before: list[int] = []
-    for token in ids:
-        known = len(tokenizer.decode_bytes(before))
-        if piece := decoder.decode(tokenizer.decode_bytes([*before, token])[known:]):
+    for added in token_bytes(tokenizer, ids):
+        if piece := decoder.decode(added):
             yield piece
-        before = [token]
     if rest := decoder.decode(b"", final=True):
         yield rest

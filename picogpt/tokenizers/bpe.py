@@ -13,22 +13,21 @@ section 2.2; `src/encoder.py` of openai/gpt-2, whose ids these are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Literal
 
 import regex
 
-from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import bpe_files
-from picogpt.tokenizers.base import END_OF_TEXT, check_ids, without_surrogates
+from picogpt.tokenizers.base import END_OF_TEXT, Layout, SpecialTokens, check_ids, cut_at_special_tokens
 
 # A contraction's end, or letters, digits or other signs with the space before them, or white space. What is a letter
 # or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them.
 WORD = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s")
-WORD_END = regex.compile(r"\S(?=\s)")  # no word goes on behind this, whatever follows
+WORD_END = regex.compile(r"\S(?=\s)")  # no word continues after this, whatever follows
 CHUNK = 1 << 18  # characters that are cut into words at a time
 CACHE = 1 << 20  # characters of words whose ids are remembered
 SEPARATOR, MERGED_AWAY = -1, -2  # among ids, where there is none
@@ -78,9 +77,23 @@ class ByteLevelBPE:
         """
         return cls(*bpe_files.read(Path(directory)))
 
-    def save(self, directory: str | Path, layout: bpe_files.Layout = "openai") -> None:
+    def save(self, directory: str | Path, layout: Layout = "openai") -> None:
         """Write the vocabulary's two files, under OpenAI's names (which tiktoken reads too) or Hugging Face's."""
-        bpe_files.write(Path(directory), bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens), layout)
+        bpe_files.write(Path(directory), self._vocabulary, layout)
+
+    @property
+    def _vocabulary(self) -> bpe_files.Vocabulary:
+        return bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens)
+
+    @cached_property
+    def encoder(self) -> dict[str, int]:
+        """Token -> id, with a token spelled as in GPT-2's files: `encoder["Ġcat"]` is the id of " cat"."""
+        return {name: i for i, name in self.decoder.items()}
+
+    @cached_property
+    def decoder(self) -> dict[int, str]:
+        """Id -> token, spelled as in GPT-2's files: a visible character stands for each byte, Ġ for the space."""
+        return dict(enumerate(self._vocabulary.names()))
 
     @property
     def n_vocab(self) -> int:
@@ -91,10 +104,7 @@ class ByteLevelBPE:
         return self.special_tokens.get(END_OF_TEXT)
 
     def encode(
-        self,
-        text: str,
-        allowed_special: Literal["all"] | Collection[str] = (),
-        disallowed_special: Literal["all"] | Collection[str] = "all",
+        self, text: str, allowed_special: SpecialTokens = (), disallowed_special: SpecialTokens = "all"
     ) -> list[int]:
         """The ids of `text`, for GPT-2's vocabulary the same as tiktoken's, with the same arguments.
 
@@ -102,20 +112,7 @@ class ByteLevelBPE:
         for all that are not allowed), and the rest are ordinary text. Lone surrogates, which UTF-8 cannot express,
         become U+FFFD.
         """
-        special = set(self.special_tokens)
-        allowed = special if allowed_special == "all" else special & set(allowed_special)
-        disallowed = special - allowed if disallowed_special == "all" else set(disallowed_special)
-        for token in disallowed:
-            if (place := text.find(token)) >= 0:
-                raise PicoGPTError(
-                    f"the text has the special token {token} at character {place + 1}; "
-                    f"allow it (allowed_special), or have it read as ordinary text (disallowed_special=())"
-                )
-        text = without_surrogates(text)
-        if not allowed:
-            return self._encode_ordinary(text)
-        longest_first = sorted(allowed, key=len, reverse=True)
-        parts = regex.split(f"({'|'.join(map(regex.escape, longest_first))})", text)
+        parts = cut_at_special_tokens(text, self.special_tokens, allowed_special, disallowed_special)
         ids = self._encode_ordinary(parts[0])
         for token, ordinary in zip(parts[1::2], parts[2::2], strict=True):
             ids.append(self.special_tokens[token])
@@ -158,7 +155,7 @@ class ByteLevelBPE:
                 places.setdefault(rank, []).append(i)
         ranks = list(places)
         heapify(ranks)
-        symbols = [*symbols, SEPARATOR]  # stands behind the last symbol and, at index -1, before the first
+        symbols = [*symbols, SEPARATOR]  # stands after the last symbol and, at index -1, before the first
         length = [1] * len(symbols)
         while ranks:
             rank = heappop(ranks)

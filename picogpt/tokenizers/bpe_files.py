@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_json, read_text, write_text
-from picogpt.tokenizers.base import END_OF_TEXT, is_special
+from picogpt.tokenizers.base import END_OF_TEXT, Layout, is_special
 
-Layout = Literal["openai", "huggingface"]
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
     "huggingface": ("vocab.json", "merges.txt"),
@@ -29,6 +28,14 @@ class Vocabulary(NamedTuple):
     tokens: list[bytes]  # by id
     merges: list[tuple[int, int]]  # pairs of ids, by rank
     special_tokens: dict[str, int]
+
+    def names(self) -> list[str]:
+        """The tokens as the files spell them, by id: a visible character for each byte, special tokens as they are."""
+        character = {byte: char for char, byte in byte_characters().items()}
+        names = ["".join(map(character.__getitem__, token)) for token in self.tokens]
+        for name, i in self.special_tokens.items():
+            names[i] = name
+        return names
 
 
 def byte_characters() -> dict[str, int]:
@@ -141,10 +148,7 @@ def combine(
 
 def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
     """Write the two files; `read(directory)` gives the same vocabulary again."""
-    character = {byte: char for char, byte in byte_characters().items()}
-    names = ["".join(map(character.__getitem__, token)) for token in vocabulary.tokens]
-    for name, i in vocabulary.special_tokens.items():
-        names[i] = name
+    names = vocabulary.names()
     lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
     ids_name, merges_name = FILES[layout]
     write_text(directory / merges_name, "\n".join(lines))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -13,8 +14,11 @@ from picogpt.files import read_json, write_text
 from picogpt.tokenizers.base import (
     END_OF_TEXT,
     UNKNOWN,
+    Layout,
+    SpecialTokens,
     check_ids,
     check_special_tokens,
+    cut_at_special_tokens,
     is_special,
     without_surrogates,
 )
@@ -26,6 +30,7 @@ class VocabularyTokenizer(ABC):
     """A tokenizer that splits text into units and looks each one up. A token's id is its place in `vocab`.
 
     Where `<|unk|>` is in the vocabulary it stands for every unit that is not; elsewhere such a unit is an error.
+    `special_tokens` are those that are no unit, as `<|endoftext|>` is no character.
     """
 
     kind: ClassVar[str]  # in the file
@@ -33,19 +38,22 @@ class VocabularyTokenizer(ABC):
 
     def __init__(self, vocab: Iterable[str]) -> None:
         self.vocab = list(vocab)
+        self.special_tokens: dict[str, int] = {}
         self._ids = {token: i for i, token in enumerate(self.vocab)}
         if not self.vocab:
             raise PicoGPTError("the vocabulary is empty")
         for i, token in enumerate(self.vocab):
             if self._ids[token] != i:
                 raise PicoGPTError(f"{token!r} is in the vocabulary twice, with the ids {i} and {self._ids[token]}")
-            if not is_special(token) and self.split(without_surrogates(token)) != [token]:
-                raise PicoGPTError(f"{token!r} (id {i}) is not a {self.unit}, so no text could have it")
+            if self.split(without_surrogates(token)) != [token]:
+                if not is_special(token):
+                    raise PicoGPTError(f"{token!r} (id {i}) is not a {self.unit}, so no text could have it")
+                self.special_tokens[token] = i
         self._joined = [self.separator(token) + token for token in self.vocab]
 
     @classmethod
     def from_text(cls, text: str, special_tokens: Sequence[str] = ()) -> Self:
-        """The vocabulary of all units in `text`, sorted; the special tokens come behind them."""
+        """The vocabulary of all units in `text`, sorted; the special tokens come after them."""
         return cls.from_texts([text], special_tokens)
 
     @classmethod
@@ -77,9 +85,17 @@ class VocabularyTokenizer(ABC):
     def eot_token(self) -> int | None:
         return self._ids.get(END_OF_TEXT)
 
-    def encode(self, text: str) -> list[int]:
-        """The id of each unit; raises `PicoGPTError` for one that is not in the vocabulary, unless `<|unk|>` is."""
-        units = self.split(without_surrogates(text))
+    def encode(
+        self, text: str, allowed_special: SpecialTokens = (), disallowed_special: SpecialTokens = "all"
+    ) -> list[int]:
+        """The id of each unit; raises `PicoGPTError` for one that is not in the vocabulary, unless `<|unk|>` is.
+
+        Special tokens that are allowed are units too; those that are disallowed raise `PicoGPTError`, as in
+        `Tokenizer.encode`.
+        """
+        parts = cut_at_special_tokens(text, self.special_tokens, allowed_special, disallowed_special)
+        # the special tokens stand at the odd places
+        units = list(chain.from_iterable([part] if i % 2 else self.split(part) for i, part in enumerate(parts)))
         if (unknown := self._ids.get(UNKNOWN)) is not None:
             return [self._ids.get(unit, unknown) for unit in units]
         try:
@@ -100,8 +116,8 @@ class VocabularyTokenizer(ABC):
         """The text of `ids` in UTF-8."""
         return self.decode(ids).encode()
 
-    def save(self, directory: str | Path) -> None:
-        """Write the vocabulary, one token a line, to picogpt_tokenizer.json."""
+    def save(self, directory: str | Path, layout: Layout = "openai") -> None:
+        """Write the vocabulary, one token a line, to picogpt_tokenizer.json, which is its name in either layout."""
         content = {"kind": self.kind, "vocab": self.vocab}
         write_text(Path(directory) / FILE, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
 

@@ -1,9 +1,9 @@
-"""Text to token ids in files that are mapped, not loaded; the windows cut from them; the validation loss."""
+"""Text to token ids in files that are mapped, not loaded; the loss on the part kept for validation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from picogpt.errors import PicoGPTError
 from picogpt.files import replacing
 from picogpt.training.backprop import cross_entropy
+from picogpt.training.windows import all_windows
 from picogpt.types import Array, Ids
 
 TRAIN_SHARE = 0.9  # of the characters; the rest is for validation
@@ -23,7 +24,7 @@ def split_text(text: str) -> tuple[str, str]:
 
 
 def write_ids(path: Path, ids: list[int], n_vocab: int) -> None:
-    """The ids one behind the other, in 16 bits each where the vocabulary allows it, else in 32."""
+    """The ids one after another, in 16 bits each where the vocabulary allows it, else in 32."""
     with replacing(path) as file:
         file.write(np.array(ids, id_type(n_vocab)).tobytes())
 
@@ -37,26 +38,6 @@ def map_ids(path: Path, n_vocab: int) -> Ids:
 
 def id_type(n_vocab: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype("<u2" if n_vocab <= 1 << 16 else "<u4")
-
-
-def random_windows(ids: Ids, n_windows: int, n_ctx: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Inputs and targets [n_windows, n_ctx] from random places of `ids`: a target is the id that follows.
-
-    `ids` must be longer than `n_ctx`.
-    """
-    starts = rng.integers(0, len(ids) - n_ctx, n_windows)
-    windows = ids[starts[:, None] + np.arange(n_ctx + 1)].astype(np.int64)
-    return windows[:, :-1], windows[:, 1:]
-
-
-def all_windows(ids: Ids, n_ctx: int) -> Iterator[tuple[Ids, Ids]]:
-    """Inputs and targets of every window of `n_ctx` tokens, none overlapping, the last one shorter.
-
-    Each token but the very first is a target once.
-    """
-    for start in range(0, len(ids) - 1, n_ctx):
-        window = ids[start : start + n_ctx + 1].astype(np.int64)
-        yield window[:-1], window[1:]
 
 
 def validation_loss(forward: Callable[[Ids], Array], ids: Ids, n_ctx: int) -> float:

@@ -1,4 +1,4 @@
-"""A training run on the disk: a model that loads like any other, and beside it all that is needed to go on.
+"""A training run on the disk: a model that loads like any other, and beside it all that is needed to continue.
 
     OUT/            the model: weights, config, vocabulary; loss.csv and loss.png
     OUT/training/   run.json (model and settings), train.ids and validation.ids, state.npz
@@ -21,7 +21,7 @@ import numpy as np
 from picogpt.checkpoints import flatten, nest, write_huggingface, write_openai
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object, replacing
-from picogpt.tokenizers import ByteLevelBPE, Tokenizer, load_tokenizer
+from picogpt.tokenizers import Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.optimizer import Flat
 from picogpt.training.trainer import Settings, State
@@ -60,9 +60,10 @@ class Run:
         Raises `PicoGPTError` when there is something in the directory, or the text is too short for the context.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise PicoGPTError(f"{out} is not empty; choose another --out, or go on with a run there by --resume {out}")
+            raise PicoGPTError(f"{out} is not empty; choose another --out, or continue a run there with --resume {out}")
         parts = dict(zip(("train", "validation"), split_text(text), strict=True))
-        ids = {name: encode(tokenizer, part) for name, part in parts.items()}
+        # between documents <|endoftext|> is the token of that name
+        ids = {name: tokenizer.encode(part, allowed_special="all") for name, part in parts.items()}
         for name, needed in ("train", hparams["n_ctx"] + 1), ("validation", 2):
             if len(ids[name]) < needed:
                 raise PicoGPTError(
@@ -73,10 +74,7 @@ class Run:
         run = cls(out, hparams, settings, tokenizer, format, len(parts["validation"]), state, [])
         for name in parts:
             write_ids(run.ids_path(name), ids[name], hparams["n_vocab"])
-        if isinstance(tokenizer, ByteLevelBPE):
-            tokenizer.save(out, layout="openai" if format == "tf" else "huggingface")
-        else:
-            tokenizer.save(out)
+        tokenizer.save(out, layout="openai" if format == "tf" else "huggingface")
         run.save()
         facts = {
             "hparams": hparams,
@@ -113,9 +111,9 @@ class Run:
         return nest(self.state.averaged) if self.state.averaged else self.state.params
 
     def save(self) -> None:
-        """The losses so far, the state to go on from, and the model to use.
+        """The losses so far, the state to continue from, and the model to use.
 
-        In this order: losses that the state knows nothing of are left out when the run goes on.
+        In this order: losses that the state knows nothing of are left out when the run continues.
         """
         write_log(self.out / "loss.csv", self.log)
         write_state(self.out / "training" / "state.npz", self.state)
@@ -124,13 +122,6 @@ class Run:
         else:
             eot_token = self.tokenizer.eot_token
             write_huggingface(self.out, self.hparams, self.params, self.format, eot_token=eot_token)
-
-
-def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids, where `<|endoftext|>` between documents is the token of that name."""
-    if isinstance(tokenizer, ByteLevelBPE):
-        return tokenizer.encode(text, allowed_special="all")
-    return tokenizer.encode(text)
 
 
 def write_state(path: Path, state: State) -> None:
@@ -165,7 +156,7 @@ def write_log(path: Path, rows: Iterable[tuple[float | str, ...]]) -> None:
 
 
 def read_log(path: Path, n_steps: int) -> list[tuple[float | str, ...]]:
-    """The rows of the first `n_steps` steps; what was logged behind them will be done again."""
+    """The rows of the first `n_steps` steps; what was logged after them will be done again."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:

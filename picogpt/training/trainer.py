@@ -19,8 +19,8 @@ import numpy as np
 from picogpt.checkpoints import flatten, nest, param_shapes
 from picogpt.errors import PicoGPTError
 from picogpt.training import backprop
-from picogpt.training.data import random_windows
 from picogpt.training.optimizer import Flat, adamw, clip_by_global_norm, learning_rate
+from picogpt.training.windows import random_windows
 from picogpt.types import HParams, Ids, Params
 
 # parameters, inputs and targets [batch, n_ctx], a source of random numbers -> mean loss, gradients

@@ -1,4 +1,7 @@
-"""Windows of tokens to train on: inputs, and as targets the same one token further on.
+"""Windows of tokens to train on: inputs, and as targets the same one token later.
+
+`sliding_windows` are those of the courses, which `batches` groups; the trainer draws `random_windows`, and a loss over
+a whole text is a mean over `all_windows`.
 
 inputs, targets = sliding_windows(encoder.encode(text), max_length=4, stride=4)
 for x, y in batches(inputs, targets, batch_size=8):
@@ -14,6 +17,11 @@ import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
 from picogpt.types import Ids
+
+
+def inputs_and_targets(windows: Ids) -> tuple[Ids, Ids]:  # [..., n + 1] -> [..., n] twice
+    """The same ids twice, as views: targets[..., j] follows inputs[..., j]."""
+    return windows[..., :-1], windows[..., 1:]
 
 
 def sliding_windows(
@@ -32,8 +40,25 @@ def sliding_windows(
             f"a window of {max_length} tokens and its targets need a row of {max_length + 1} ids; "
             f"the shape of these is {ids.shape}: use a longer text or a shorter window"
         )
-    windows = np.lib.stride_tricks.sliding_window_view(ids, max_length + 1)[::stride]
-    return windows[:, :-1], windows[:, 1:]
+    return inputs_and_targets(np.lib.stride_tricks.sliding_window_view(ids, max_length + 1)[::stride])
+
+
+def random_windows(
+    ids: Ids, n_windows: int, n_ctx: int, rng: np.random.Generator
+) -> tuple[Ids, Ids]:  # [n] -> [n_windows, n_ctx] twice
+    """Inputs and targets from places of `ids` that `rng` draws; raises `PicoGPTError` when no window fits."""
+    inputs, targets = sliding_windows(ids, n_ctx, stride=1)
+    starts = rng.integers(0, len(inputs), n_windows)
+    return inputs[starts].astype(np.int64), targets[starts].astype(np.int64)
+
+
+def all_windows(ids: Ids, n_ctx: int) -> Iterator[tuple[Ids, Ids]]:  # [n] -> [n_ctx] twice, again and again
+    """Inputs and targets of windows that do not overlap; the last one may be shorter.
+
+    Each id but the first is a target once.
+    """
+    for start in range(0, len(ids) - 1, n_ctx):
+        yield inputs_and_targets(ids[start : start + n_ctx + 1].astype(np.int64))
 
 
 def batches(

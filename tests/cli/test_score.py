@@ -231,9 +231,9 @@ def test_an_identifier_that_is_not_utf8_makes_a_bad_row(run: Run, tmp_path: Path
         (["a b", "--bos", "--hf-perplexity"], "leave out --bos"),
         (["--lines", "--choices", "a"], "--choices continue one TEXT"),
         (["a", "--choices", "b", "--words"], "--choices have figures of their own"),
-        (["a", "--choices", ""], "every choice need at least one token"),
+        (["a", "--choices", ""], "a choice must not be empty"),
         (["--lines", "--plot", "x.png"], "--plot draws one text"),
-        (["a b", "--resume"], "--resume goes on with an --output"),
+        (["a b", "--resume"], "--resume continues an --output"),
         (["a b", "--output", "no/such/folder.tsv"], "cannot be written: No such file or directory"),
         (["a b", "--output", "x.txt"], "let the name x.txt end so"),
     ],
@@ -293,7 +293,7 @@ def test_a_killed_run_goes_on_wherever_it_was_killed(run: Run, tmp_path: Path, u
         # but for the figures, whose last digits may depend on the texts read beside
         assert re.sub(rb"\d+\.\d+", b"x", part.read_bytes()) == re.sub(rb"\d+\.\d+", b"x", expected), n
     _, err = run(*arguments, "--output", whole, status=2)
-    assert "exists: go on with it (--resume)" in err
+    assert "exists: continue it (--resume)" in err
 
 
 def test_resuming_what_does_not_belong_together(run: Run, tmp_path: Path) -> None:

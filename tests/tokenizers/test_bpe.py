@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import ByteLevelBPE, bpe, bpe_files, load_tokenizer, train_bpe
+from picogpt.tokenizers.base import Layout
 from tests.tokenizers.strategies import texts
 
 SHA256 = {
@@ -42,6 +43,24 @@ def test_gpt2_is_the_released_vocabulary(gpt2: ByteLevelBPE, directory: Path) ->
     gpt2.save(directory)
     for name, digest in SHA256.items():
         assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
+
+
+def test_tokens_by_id_and_ids_by_token_as_in_the_notes(gpt2: ByteLevelBPE, directory: Path) -> None:
+    assert [gpt2.decoder[i] for i in (464, 3797, 50256)] == ["The", "Ġcat", "<|endoftext|>"]
+    assert (gpt2.encoder["The"], gpt2.encoder["Ġcat"]) == (464, 3797)
+    gpt2.save(directory)
+    assert gpt2.encoder == json.loads((directory / "encoder.json").read_text(encoding="utf-8"))
+    assert gpt2.decoder == {i: token for token, i in gpt2.encoder.items()}
+
+
+def test_the_two_mappings_are_made_when_they_are_first_asked_for(directory: Path) -> None:
+    """Two dictionaries of 50257 tokens would be a part of every cold start."""
+    encoder = train_bpe(["to be or not to be"], 260)
+    assert encoder.decode(encoder.encode("to be")) == "to be"
+    encoder.save(directory)
+    assert not {"encoder", "decoder"} & vars(encoder).keys()
+    assert encoder.encoder is encoder.encoder
+    assert encoder.decoder is encoder.decoder
 
 
 @settings(deadline=None, derandomize=True, max_examples=400)
@@ -170,7 +189,7 @@ def test_decode_rejects_ids_outside_the_vocabulary(gpt2: ByteLevelBPE, wrong: in
 
 
 @pytest.mark.parametrize("layout", ["openai", "huggingface"])
-def test_save_and_load_are_lossless(directory: Path, layout: bpe_files.Layout) -> None:
+def test_save_and_load_are_lossless(directory: Path, layout: Layout) -> None:
     encoder = train_bpe(["the thin thing; the other thing", "e\u0301 é"], 270, ["<|endoftext|>", "[PAD]"])
     encoder.save(directory, layout)
     loaded = load_tokenizer(directory)

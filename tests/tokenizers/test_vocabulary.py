@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from picogpt.tokenizers import (
     stream_text,
     train_bpe,
 )
+from picogpt.tokenizers.base import Layout
 from picogpt.tokenizers.vocabulary import FILE, VocabularyTokenizer
 from tests.tokenizers.strategies import texts
 
@@ -48,10 +50,13 @@ def test_streamed_pieces_join_to_the_decoded_text(kind: Kind, ids: list[int]) ->
     assert "".join(stream_text(encoder, ids)) == encoder.decode(ids)
 
 
+@pytest.mark.parametrize("layout", ["openai", "huggingface"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_save_and_load_are_lossless(kind: Kind, directory: Path) -> None:
+def test_save_and_load_are_lossless(kind: Kind, layout: Layout, directory: Path) -> None:
+    """In the same file, whichever layout is asked for."""
     encoder = kind.from_text('caf\xe9 \u2028 😀 "quoted" \\ \x00', ["<|endoftext|>", "<|unk|>"])
-    encoder.save(directory)
+    encoder.save(directory, layout)
+    assert [path.name for path in directory.iterdir()] == [FILE]
     loaded = load_tokenizer(directory)
     assert type(loaded) is kind
     assert loaded.vocab == encoder.vocab
@@ -74,6 +79,47 @@ def test_text_without_any_unit(kind: Kind, text: str) -> None:
     else:
         with pytest.raises(PicoGPTError, match="no text to take a vocabulary from"):
             kind.from_text(text)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "special"),
+    [
+        (CharTokenizer.from_text("a <|endoftext|>", ["<|endoftext|>"]), "<|endoftext|>"),
+        (WhitespaceTokenizer(["a", "<of", "b>", "<of b>"]), "<of b>"),
+        (WordTokenizer.from_text("a <|im_start|>", ["<|im_start|>"]), "<|im_start|>"),
+        (train_bpe(["a b"], 257, ["<|endoftext|>"]), "<|endoftext|>"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_a_special_token_means_the_same_everywhere(encoder: Tokenizer, special: str) -> None:
+    """A token that is no unit was a token that no text could have."""
+    ordinary = encoder.encode("a")
+    assert encoder.special_tokens == {special: encoder.n_vocab - 1}
+    with pytest.raises(PicoGPTError, match=rf"{re.escape(special)} at character 2; allow it \(allowed_special\)"):
+        encoder.encode(f"a{special}a")
+    for allowed in "all", {special}:
+        ids = encoder.encode(f"a{special}a", allowed)
+        assert ids == [*ordinary, encoder.special_tokens[special], *ordinary]
+    text = encoder.encode(f"a {special}", disallowed_special=())
+    assert encoder.n_vocab - 1 not in text
+    assert encoder.decode(text).replace(" ", "") == f"a{special}".replace(" ", "")
+    with pytest.raises(PicoGPTError, match="special token a at character 1"):
+        encoder.encode("a", allowed_special="all", disallowed_special={"a"})
+
+
+@pytest.mark.parametrize("kind", [WhitespaceTokenizer, WordTokenizer])
+def test_the_end_of_a_text_is_a_word_like_any_other(kind: Kind) -> None:
+    """The courses encode it without asking, and read the unknown word back in."""
+    encoder = kind.from_text("a b", ["<|endoftext|>", "<|unk|>"])
+    assert encoder.special_tokens == {}
+    for arguments in ({}, {"allowed_special": "all"}, {"disallowed_special": ()}):
+        assert encoder.encode("a <|endoftext|> <|unk|> c", **arguments) == [0, 2, 3, 3]
+
+
+def test_a_special_token_counts_as_one_unit() -> None:
+    encoder = CharTokenizer.from_text("ab", ["<|endoftext|>"])
+    with pytest.raises(PicoGPTError, match=r"'é' \(character 4 of 5\)"):
+        encoder.encode("a<|endoftext|>béa", allowed_special="all")
 
 
 @pytest.mark.parametrize(

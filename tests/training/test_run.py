@@ -14,7 +14,7 @@ import pytest
 
 from picogpt.checkpoints import flatten, read_checkpoint
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import CharTokenizer, load_tokenizer, train_bpe
+from picogpt.tokenizers import CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer, train_bpe
 from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.run import Run, loss_curves, read_state
 from picogpt.training.trainer import Settings, gpt2_loss_and_grads, init_params, training_steps
@@ -177,10 +177,16 @@ def test_weights_and_vocabulary_are_saved_in_the_same_layout(tmp_path: Path, for
     assert Run.resume(tmp_path / "run").format == format
 
 
-def test_the_end_of_a_document_is_one_token(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["bpe", "char", "word"])
+def test_the_end_of_a_document_is_one_token(tmp_path: Path, kind: str) -> None:
     """And no error, nor thirteen characters: what a user types is another matter than what separates documents."""
-    text = "<|endoftext|>".join(["some words"] * 20)
-    encoder = train_bpe([text], 300, ["<|endoftext|>"])
+    text = " <|endoftext|> ".join(["some words"] * 20)
+    special = ["<|endoftext|>"]
+    encoder: Tokenizer
+    if kind == "bpe":
+        encoder = train_bpe([text], 300, special)
+    else:
+        encoder = (CharTokenizer if kind == "char" else WordTokenizer).from_text(text, special)
     hparams = {**HPARAMS, "n_vocab": encoder.n_vocab}
     params = init_params(hparams, np.random.default_rng(0))
     run = Run.start(tmp_path / "run", text, encoder, hparams, params, SETTINGS)

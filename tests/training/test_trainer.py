@@ -12,8 +12,9 @@ import pytest
 from picogpt.checkpoints import flatten, param_shapes
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2
-from picogpt.training.data import all_windows, random_windows, validation_loss
+from picogpt.training.data import validation_loss
 from picogpt.training.trainer import Settings, State, gpt2_loss_and_grads, init_params, training_steps
+from picogpt.training.windows import all_windows
 from picogpt.types import Params
 from tests.random_model import HPARAMS, N_CTX, N_HEAD, N_VOCAB, random_params
 from tests.training.test_backprop import reference_loss
@@ -143,23 +144,6 @@ def test_new_parameters_have_gpt2s_shapes_and_deviations() -> None:
     assert flat["blocks.0.attn.c_proj.w"].std() == pytest.approx(0.01, rel=0.05)
     assert (flat["ln_f.g"] == 1).all()
     assert not flat["blocks.0.attn.c_attn.b"].any()
-
-
-def test_a_target_is_the_id_behind_its_input() -> None:
-    ids = np.arange(20, dtype=np.uint16)
-    inputs, targets = random_windows(ids, 100, 7, np.random.default_rng(0))
-    assert inputs.shape == targets.shape == (100, 7)
-    np.testing.assert_array_equal(targets, inputs + 1)
-    np.testing.assert_array_equal(inputs[:, 1:], inputs[:, :-1] + 1)
-    assert inputs[:, 0].min() == 0
-    assert targets[:, -1].max() == 19  # the last id is used too
-
-
-@pytest.mark.parametrize("n_ids", [2, 14, 15, 16])
-def test_the_windows_predict_every_id_but_the_first_once(n_ids: int) -> None:
-    windows = list(all_windows(np.arange(n_ids), 7))
-    assert np.concatenate([targets for _, targets in windows]).tolist() == list(range(1, n_ids))
-    assert all(len(inputs) <= 7 for inputs, _ in windows)
 
 
 def test_the_validation_loss_is_the_mean_over_all_predicted_ids() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import ByteLevelBPE
-from picogpt.training.windows import batches, sliding_windows
+from picogpt.training.windows import all_windows, batches, random_windows, sliding_windows
 from tests.texts import read_text
 
 
@@ -102,3 +102,21 @@ def test_mistakes_are_told_at_once() -> None:
         batches(*windows, 2, shuffle=True)
     with pytest.raises(PicoGPTError, match="batch_size must be at least 1; it is 0"):
         batches(*windows, 0)
+
+
+def test_a_target_is_the_id_after_its_input() -> None:
+    ids = np.arange(20, dtype=np.uint16)
+    inputs, targets = random_windows(ids, 100, 7, np.random.default_rng(0))
+    assert inputs.shape == targets.shape == (100, 7)
+    np.testing.assert_array_equal(targets, inputs + 1)
+    np.testing.assert_array_equal(inputs[:, 1:], inputs[:, :-1] + 1)
+    assert inputs[:, 0].min() == 0
+    assert targets[:, -1].max() == 19  # the last id is used too
+    assert inputs.dtype == targets.dtype == np.int64  # whatever the file has
+
+
+@pytest.mark.parametrize("n_ids", [2, 14, 15, 16])
+def test_the_windows_predict_every_id_but_the_first_once(n_ids: int) -> None:
+    windows = list(all_windows(np.arange(n_ids), 7))
+    assert np.concatenate([targets for _, targets in windows]).tolist() == list(range(1, n_ids))
+    assert all(len(inputs) <= 7 for inputs, _ in windows)
