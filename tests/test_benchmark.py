@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -15,6 +17,7 @@ def benchmark(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_every_row_is_measured(tmp_path: Path) -> None:
     """A function that the benchmark calls may have changed."""
     result = benchmark("--json", str(tmp_path / "run.json"))
@@ -27,6 +30,7 @@ def test_every_row_is_measured(tmp_path: Path) -> None:
         assert all(figure > 0 for figures in row["figures"].values() for figure in figures)
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings_are_not_compared(tmp_path: Path) -> None:
     earlier = tmp_path / "run.json"
     assert benchmark("--rows", "training_step", "--json", str(earlier)).returncode == 0

@@ -22,7 +22,10 @@ def is_here() -> bool:
     return True
 
 
-pytestmark = pytest.mark.skipif(not is_here(), reason="needs GPT-2's weights: picogpt download 124M")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_here(), reason="needs GPT-2's weights: picogpt download 124M"),
+]
 load = functools.cache(lambda: pretrained.load("124M"))
 
 

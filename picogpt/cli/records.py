@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from picogpt.cli.text import check_argument, decode_utf8
 from picogpt.errors import PicoGPTError
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON's escapes can make one, and UTF-8 cannot express it
 LOOKS_LIKE_A_FILE = (*FORMATS, ".txt", ".json", ".text", ".md")
 
 
@@ -104,7 +106,10 @@ def json_record(name: str, row: int, line: bytes, args: argparse.Namespace) -> R
         return Record(name, row, None, f"no text under the key {args.column!r}", is_bad=True)
     if args.id is not None and args.id not in value:
         return Record(name, row, None, f"no key {args.id!r}", is_bad=True)
-    return record(name, row, None if args.id is None else str(value[args.id]), value[args.column])
+    identifier, text = None if args.id is None else str(value[args.id]), value[args.column]
+    if LONE_SURROGATE.search(f"{identifier} {text}"):
+        return Record(name, row, None, "a lone surrogate, which is no character", is_bad=True)
+    return Record(name, row, identifier, text)
 
 
 def table_records(name: str, file: Iterable[bytes], args: argparse.Namespace, kind: str) -> Iterator[Record]:
@@ -129,10 +134,10 @@ def table_records(name: str, file: Iterable[bytes], args: argparse.Namespace, ki
 
 
 def record(name: str, row: int, identifier: str | None, text: str) -> Record:
-    """A record whose text may have been bytes that are not UTF-8, which are surrogates now."""
+    """A record whose text and id may have been bytes that are not UTF-8, which are surrogates now."""
     try:
+        if identifier is not None:
+            check_argument(identifier, "the id")
         return Record(name, row, identifier, check_argument(text, "the text"))
     except PicoGPTError as error:
-        return Record(name, row, identifier, str(error), is_bad=True)
-    except UnicodeEncodeError:
-        return Record(name, row, identifier, "a lone surrogate, which is no character", is_bad=True)
+        return Record(name, row, None, str(error), is_bad=True)

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from picogpt.checkpoints import flatten
 
 
@@ -15,6 +13,8 @@ def save_openai_model(
     directory: Path, hparams: dict[str, int], params: dict[str, Any], *, prefix: str = "model.ckpt", n_shards: int = 1
 ) -> None:
     """Write `hparams.json`, `checkpoint` and the checkpoint itself, in one data file for each of `n_shards` devices."""
+    import tensorflow as tf
+
     (directory / prefix).parent.mkdir(parents=True, exist_ok=True)
     with tf.Graph().as_default():
         for i, (path, array) in enumerate(flatten(params).items()):

@@ -1,4 +1,7 @@
-"""TensorFlow as the oracle: it writes checkpoints and we read them, and it computes the same model."""
+"""TensorFlow as the oracle: it writes checkpoints and we read them, and it computes the same model.
+
+To import it takes seconds, so the functions that need it do; where it is missing they fail.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from picogpt.checkpoints import flatten, nest, read_checkpoint, weight_files, write_openai
 from picogpt.model import gpt2
 from tests.checkpoints.tensorflow_saver import save_openai_model
 from tests.random_model import HPARAMS, N_HEAD, random_params
+
+pytestmark = pytest.mark.slow
 
 Params = dict[str, Any]
 
@@ -49,6 +53,8 @@ def test_writes_byte_for_byte_what_tensorflow_writes(tmp_path: Path, params: Par
 
 
 def test_tensorflow_reads_what_we_write(tmp_path: Path, params: Params) -> None:
+    import tensorflow as tf
+
     write_openai(tmp_path, HPARAMS, params)
     reader = tf.train.load_checkpoint(str(tmp_path))
     np.testing.assert_array_equal(reader.get_tensor("model/wte"), params["wte"])
@@ -56,8 +62,11 @@ def test_tensorflow_reads_what_we_write(tmp_path: Path, params: Params) -> None:
     np.testing.assert_array_equal(reader.get_tensor("model/h1/mlp/c_fc/w"), c_fc[None])
 
 
-def tensorflow_logits(ids: list[list[int]], reader: Any, n_head: int, n_layer: int) -> Any:
+def tensorflow_logits(directory: Path, ids: list[list[int]], n_head: int, n_layer: int) -> Any:
     """GPT-2 in TensorFlow's operations and float64, straight from the names in the checkpoint."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(directory))
 
     def get(name: str) -> Any:
         return tf.cast(tf.constant(reader.get_tensor(f"model/{name}")), tf.float64)
@@ -91,7 +100,7 @@ def tensorflow_logits(ids: list[list[int]], reader: Any, n_head: int, n_layer: i
 def test_tensorflow_computes_the_same_logits(tmp_path: Path, params: Params) -> None:
     save_openai_model(tmp_path, HPARAMS, params)
     ids = np.random.default_rng(0).integers(HPARAMS["n_vocab"], size=(2, 23)).tolist()
-    expected = tensorflow_logits(ids, tf.train.load_checkpoint(str(tmp_path)), N_HEAD, HPARAMS["n_layer"])
+    expected = tensorflow_logits(tmp_path, ids, N_HEAD, HPARAMS["n_layer"])
     _, read = read_checkpoint(tmp_path)
     np.testing.assert_allclose(gpt2(ids, **read, n_head=N_HEAD), expected, atol=1e-4, rtol=0)
     in_float64 = nest({path: array.astype(np.float64) for path, array in flatten(read).items()})

@@ -9,13 +9,15 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from picogpt import pretrained
-from picogpt.cli import main, writing
+from picogpt.cli import generate, main, writing
+from picogpt.decoding import Token, decode
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "shakespeare_greedy.json").read_text())
 PROMPT = GOLDEN["prompts"][0]
@@ -287,6 +289,38 @@ def test_ctrl_c_keeps_what_was_written() -> None:
     assert seen.decode().startswith(continuation(0, 20))
 
 
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes after five tokens of each of three rows."""
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Token]:
+        yield from itertools.islice(decode(*arguments, **options), 15)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("picogpt.decoding.loop.decode", interrupted)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_prints_what_there_is_of_each_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([PROMPT, "-N", "3", "--temperature", "0", *MODEL]) == 130
+    assert capsys.readouterr() == ("\n---\n".join([continuation(0, 5)] * 3) + "\n", "")
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_prints_what_there_is_of_each_line_and_begins_no_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "BATCH_SIZE", 3)
+    text = "\n".join(GOLDEN["prompts"][i] for i in (0, 2, 0, 2))
+    assert main([text, "--lines", "--json", *MODEL]) == 130
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
+    assert [record["text"] for record in records] == [continuation(i, 5) for i in (0, 2, 0)]
+    assert [len(record["tokens"]) for record in records] == [5] * 3
+    assert [record["finish_reason"] for record in records] == [None] * 3
+    assert captured.err == ""
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     with start(PROMPT, *ENDLESS, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -308,3 +342,48 @@ def test_on_a_terminal_it_asks_for_prompts() -> None:
     assert process.returncode == 0
     assert out.decode() == continuation(0, 6) * 2
     assert "--special token" in err.decode()
+
+
+def test_ctrl_c_ends_a_continuation_and_the_next_prompt_is_asked_for() -> None:
+    terminal, theirs = pty.openpty()
+    with start(*ENDLESS, stdin=theirs, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            read_until(process.stderr, b"> ")
+            for i in 0, 2:
+                os.write(terminal, f"{GOLDEN['prompts'][i]}\n".encode())
+                read_until(process.stdout, continuation(i, 20).encode())
+                process.send_signal(signal.SIGINT)
+                assert read_until(process.stderr, b"> ") == b"> "
+            os.write(terminal, b"\x04")
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    os.close(terminal)
+    os.close(theirs)
+    assert process.returncode == 0
+
+
+def test_ctrl_c_at_the_prompt_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process: a signal that comes just before another one waits for input would not wake it."""
+
+    def interrupted(*shown: str) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "a prompt"
+
+    prompts: list[str] = []
+    monkeypatch.setattr("builtins.input", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate.converse(prompts.append)
+    assert not prompts
+
+
+def read_until(stream: IO[bytes], text: bytes) -> bytes:
+    """What comes, up to and with `text`."""
+    seen = b""
+    while not seen.endswith(text):
+        byte = stream.read(1)
+        assert byte, f"{text!r} has not come"
+        seen += byte
+    return seen

@@ -191,6 +191,31 @@ def test_bad_rows_of_tables(run: Run, tmp_path: Path) -> None:
     assert [row["row"] for row in rows] == ["2", "5"]
 
 
+def test_lone_surrogates_in_json_are_bad_rows(run: Run, tmp_path: Path) -> None:
+    """Also those that are one byte each, and together UTF-8, where Python smuggles bytes through text."""
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"text": "To be"},
+        {"text": "\ud800"},
+        {"text": "a\udcc3\udca9"},
+        {"text": "be", "n": "\udc80"},
+        {"text": "🙂"},
+    ]
+    path.write_text("".join(json.dumps({"n": 7, **row}) + "\n" for row in rows))
+    out, err = run(path, "--jsonl", "--id", "n")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["To be", "🙂"]
+    assert err.count("a lone surrogate, which is no character") == 3
+    assert err.splitlines()[-1] == "picogpt: 3 bad rows left out"
+
+
+def test_an_identifier_that_is_not_utf8_makes_a_bad_row(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(b"text\tn\nTo be\t\xfe\nor not\t\xc3\xa9\n")
+    out, err = run(path, "--jsonl", "--id", "n")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["é"]
+    assert "line 2: the id is not UTF-8: byte 0xfe at offset 0" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

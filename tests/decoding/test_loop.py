@@ -136,6 +136,7 @@ def test_rows_that_ended_are_no_longer_computed(monkeypatch: pytest.MonkeyPatch)
     assert sum(n_rows) == sum(len(row.tokens) for row in rows)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, N_VOCAB - 1), min_size=1, max_size=N_CTX), max_size=5), st.data())
 @settings(deadline=None, derandomize=True, max_examples=40)
 def test_any_batch_equals_its_rows_alone(prompts: list[list[int]], data: st.DataObject) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from picogpt.checkpoints import read_checkpoint, write_openai
 from tests.download.kill_driver import NAMES
@@ -16,6 +17,7 @@ from tests.random_model import random_params
 HPARAMS = {"n_vocab": 9973, "n_ctx": 29, "n_embd": 52, "n_head": 4, "n_layer": 2}
 
 
+@pytest.mark.slow
 def test_killed_fifty_times_it_never_leaves_a_wrong_file_and_then_completes(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     write_openai(source, HPARAMS, random_params(np.random.default_rng(0), np.float32, HPARAMS))

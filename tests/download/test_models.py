@@ -1,13 +1,14 @@
-"""Whole models: made by TensorFlow, served, downloaded, verified, loaded, and made to write."""
+"""Whole models: served, downloaded, verified, loaded, and made to write."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface
+from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface, write_openai
 from picogpt.cli import main
 from picogpt.decoding.loop import generate
 from picogpt.download import Collection, File, Wire, download, verify
@@ -15,6 +16,7 @@ from picogpt.download.catalogue import HUGGING_FACE_FILES, OPENAI_DATA, OPENAI_F
 from picogpt.errors import NetworkError, PicoGPTError
 from picogpt.pretrained import load
 from picogpt.tokenizers import train_bpe
+from picogpt.types import HParams, Params
 from tests.checkpoints.tensorflow_saver import save_openai_model
 from tests.download.server import Fault, Server
 from tests.random_model import HPARAMS, random_params
@@ -23,14 +25,17 @@ N_VOCAB = 257
 WIRE = Wire(tries=2, backoff=0, timeout=(10, 10))
 
 
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model as OpenAI would release it."""
-    directory = tmp_path_factory.mktemp("released") / "124M"
+def release(directory: Path, save: Callable[[Path, HParams, Params], None]) -> Path:
+    """A model as OpenAI would release it, its checkpoint written by `save`."""
     hparams = HPARAMS | {"n_vocab": N_VOCAB}
-    save_openai_model(directory, hparams, random_params(np.random.default_rng(0), np.float32, hparams))
+    save(directory, hparams, random_params(np.random.default_rng(0), np.float32, hparams))
     train_bpe(["to be or not to be"], N_VOCAB, []).save(directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return release(tmp_path_factory.mktemp("released") / "124M", write_openai)
 
 
 def serve(server: Server, directory: Path, names: tuple[str, ...]) -> Collection:
@@ -43,9 +48,10 @@ def collection(server: Server, released: Path) -> Collection:
     return serve(server, released, (*OPENAI_FILES, OPENAI_DATA))
 
 
-def test_from_tensorflow_to_text(collection: Collection, released: Path, tmp_path: Path) -> None:
-    target = tmp_path / "124M"
-    download(collection, target, wire=WIRE)
+@pytest.mark.slow
+def test_from_tensorflow_to_text(server: Server, tmp_path: Path) -> None:
+    released, target = release(tmp_path / "released" / "124M", save_openai_model), tmp_path / "124M"
+    download(serve(server, released, (*OPENAI_FILES, OPENAI_DATA)), target, wire=WIRE)
     assert {path.name for path in target.iterdir()} == {*OPENAI_FILES, OPENAI_DATA}
     assert verify(target)[OPENAI_DATA] == "all of 28 tensors match their checksums"
     encoder, hparams, params = load("124M", tmp_path)
@@ -115,7 +121,7 @@ def test_weights_of_another_model_are_not_taken(
 ) -> None:
     """An index that is whole, but of another width."""
     hparams = HPARAMS | {"n_vocab": N_VOCAB, "n_embd": 24}
-    save_openai_model(tmp_path / "other", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
+    write_openai(tmp_path / "other", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
     server.files["/124M/model.ckpt.index"] = (tmp_path / "other" / "model.ckpt.index").read_bytes()
     with pytest.raises(NetworkError, match=r"mis-shaped: .*model/wte is \[257, 24\] and not \[257, 21\]"):
         download(collection, tmp_path / "target", wire=WIRE)

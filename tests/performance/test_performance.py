@@ -53,6 +53,7 @@ def in_chunks(
 PARAMS = {n_axes: random_params(np.random.default_rng(n_axes)) for n_axes in (1, 2)}
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(
     n_seq=st.integers(1, N_CTX),

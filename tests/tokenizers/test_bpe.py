@@ -72,6 +72,7 @@ def test_encode_equals_tiktoken(gpt2: ByteLevelBPE, tiktoken_gpt2: tiktoken.Enco
     assert gpt2.encode(text, disallowed_special=()) == tiktoken_gpt2.encode_ordinary(text)
 
 
+@pytest.mark.slow
 def test_every_character_is_of_the_same_kind_as_in_tiktoken(
     gpt2: ByteLevelBPE, tiktoken_gpt2: tiktoken.Encoding
 ) -> None:

@@ -34,6 +34,7 @@ def test_merges_equal_huggingface(tmp_path_factory: pytest.TempPathFactory, corp
         assert_equals_huggingface(corpus, 256 + n_merges, tmp_path_factory.mktemp("vocabulary"))
 
 
+@pytest.mark.slow
 def test_merges_on_tiny_shakespeare_equal_huggingface(shakespeare: str, tmp_path: Path) -> None:
     assert_equals_huggingface([shakespeare], 1024, tmp_path)
 

@@ -159,6 +159,7 @@ def test_counted_bigrams_are_the_floor_that_training_comes_to() -> None:
     assert floor < trained < 1.01 * floor
 
 
+@pytest.mark.slow
 def test_the_notes_figures_of_the_bigram_on_tiny_shakespeare() -> None:
     """ln 65 = 4.17 for a small new table, 4.88 for a unit-normal one; about 2.5 after training, the counts' floor."""
     text, _ = split_text(read_text("tinyshakespeare.txt"))

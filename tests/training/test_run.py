@@ -100,6 +100,7 @@ assert reached == sorted(reached) and reached[-1], reached
 """
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_comes_to_the_same_weights(tmp_path: Path) -> None:
     """SIGKILL at random moments, many of them within a write, as the process does little else."""
     out = tmp_path / "killed"
