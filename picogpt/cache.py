@@ -27,7 +27,7 @@ class LayerPast(NamedTuple):
     length: int
 
     def extend(self, k: Array, v: Array) -> tuple[Array, Array]:
-        """Write new keys and values `[..., n_head, n_seq, d_head]` behind the past; return views of it all."""
+        """Write new keys and values `[..., n_head, n_seq, d_head]` after the past; return views of it all."""
         end = self.length + k.shape[-2]
         self.k[..., self.length : end, :] = k
         self.v[..., self.length : end, :] = v
@@ -86,7 +86,7 @@ class KVCache:
             )
 
     def repeat(self, n: int) -> KVCache:
-        """A new cache in which every row stands n times, one behind the other; what is filled is copied."""
+        """A new cache in which every row occurs n times in a row; what is filled is copied."""
         n_layer, two, n_rows, n_head, n_ctx, d_head = self.kv.shape
         repeated = KVCache(n_layer, n_head, n_ctx, d_head, (n_rows * n,), self.kv.dtype, self.allocate)
         rows = repeated.kv.reshape(n_layer, two, n_rows, n, n_head, n_ctx, d_head)
@@ -110,7 +110,7 @@ class KVCache:
         self.kv = self.kv[:, :, : len(old)]
 
     def trim(self, n: int) -> None:
-        """Forget the first n positions: pads that no row needs any more."""
+        """Drop the first n positions: pads that no row needs any more."""
         for layer in self.kv:
             layer[..., : self.length - n, :] = layer[..., n : self.length, :].copy()
         self.length -= n

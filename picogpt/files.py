@@ -23,7 +23,7 @@ LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
 
 def read_parts(path: Path, n_bytes: int = 1 << 24) -> Iterator[str]:
-    """The file's text in parts of about `n_bytes`, which end between words: behind a word and before white space.
+    """The file's text in parts of about `n_bytes`, which end between words: after a word and before white space.
 
     Raises `PicoGPTError` when the file cannot be read or is not UTF-8.
     """

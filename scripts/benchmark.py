@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("transformers", "llama.cpp", "ctranslate2", "tokenizers", "tiktoken")
-PAUSE = 0.2  # seconds between contenders: an idle thread pool goes on spinning for about half of that
+PAUSE = 0.2  # seconds between contenders: an idle thread pool keeps spinning for about half of that
 
 Contender = Callable[[], float]  # does the work once; returns the figure
 
@@ -159,7 +159,7 @@ class Machine:
     def floor(self, n_past: int, n: int) -> Contender:
         """ms to read the weights once by BLAS's own matrix-vector product, and `n_past` keys and values as fast.
 
-        They are read as often as `n` tokens read them, and the first time does not count there either.
+        They are read once for each of `n` tokens; the first time does not count, as for the tokens.
         """
         import numpy as np
         from engines import seconds_a_step

@@ -1,7 +1,7 @@
-"""What the benchmark compares: picogpt and its peers, each behind the same few methods, all with the same weights.
+"""What the benchmark compares: picogpt and its peers, each with the same few methods, all with the same weights.
 
 `token_times(prompt, n)` decodes n tokens greedily and returns when each was there; `batch_times(prompts, n)` does so
-for several prompts at once; `read(prompt)` computes the logits behind it; `score(texts)` gives every token's
+for several prompts at once; `read(prompt)` computes the logits after it; `score(texts)` gives every token's
 log-probability, text by text. An engine lacks the methods that its library has no counterpart for.
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-VARINT, BYTES, FIXED32 = 0, 2, 5  # wire types
+VARINT, BYTES, FIXED32 = 0, 2, 5  # policy types
 
 Message = dict[int, list[Any]]  # field number -> its values
 
@@ -40,7 +40,7 @@ def parse_message(data: bytes) -> Message:
         elif wire_type == FIXED32:
             (value,), position = struct.unpack_from("<I", data, position), position + 4
         else:
-            raise ValueError(f"a field has the wire type {wire_type}")
+            raise ValueError(f"a field has the policy type {wire_type}")
         message.setdefault(tag >> 3, []).append(value)
     return message
 

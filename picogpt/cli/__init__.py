@@ -15,7 +15,7 @@ from picogpt.errors import PicoGPTError
 
 # A command and what it does; the module has its name. A first argument that is not listed here is a prompt.
 COMMANDS = {
-    "generate": "write on from a prompt",
+    "generate": "continue a prompt",
     "score": "surprisal of tokens or words, perplexity of texts",
     "compare": "two sentences' surprisals side by side",
     "tokenize": "show the tokens of a text",
@@ -31,8 +31,8 @@ USAGE = """\
 usage: picogpt [PROMPT] [OPTION ...]
        picogpt COMMAND [OPTION ...]
 
-Write on from PROMPT, from standard input, or from what you type; or run a
-command, whose options `picogpt COMMAND --help` lists. Those of writing are in
+Continue PROMPT, standard input, or what you type; or run a command, whose
+options `picogpt COMMAND --help` lists. Those of continuing a prompt are in
 `picogpt generate --help`.
 
 commands:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Get a model into MODELS/NAME, or a text into data/. Files that are here and whole are not fetched again, and what was
-interrupted goes on where it stopped: run the same command again. Every file is verified before it gets its name.
+interrupted resumes where it stopped: run the same command again. Every file is verified before it gets its name.
 """
 
 
@@ -97,7 +97,7 @@ def print_plan(collection: Collection, directory: Path) -> None:
 
 
 class Terminal:
-    """Shows how it goes on stderr: a line for what happens, and on a terminal a bar for each file."""
+    """Reports progress on stderr: a line for what happens, and on a terminal a bar for each file."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet

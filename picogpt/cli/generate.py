@@ -1,4 +1,4 @@
-"""`picogpt [generate] PROMPT`: write on from a prompt. The continuation goes to stdout, exactly."""
+"""`picogpt [generate] PROMPT`: continue a prompt. The continuation goes to stdout, exactly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from picogpt.decoding.options import SAMPLING_OPTIONS, decoding_options, make_tr
 from picogpt.errors import PicoGPTError
 
 DESCRIPTION = """\
-Write on from PROMPT. Without one the prompt is standard input, exactly as it is; on a terminal you are asked for
+Continue PROMPT. Without one the prompt is standard input, exactly as it is; on a terminal you are asked for
 prompts, one after the other. The continuation goes to standard output exactly, everything else to standard error.
 
-A first argument that is the name of a command runs that command: `picogpt info` prints the model's figures. To write
-on from such a word say `picogpt generate info`.
+A first argument that is the name of a command runs that command: `picogpt info` prints the model's figures. To continue
+such a word: `picogpt generate info`.
 """
 
 
@@ -31,11 +31,11 @@ def parser() -> argparse.ArgumentParser:
     spellings = ("-n", "--n-tokens", "--n_tokens_to_generate")
     add(*spellings, dest="n_tokens", type=int, default=40, metavar="N", help="write at most N tokens (default: 40)")
     add("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT; may be given several times")
-    add("--ignore-eos", action="store_true", help="go on behind the end-of-text token")
-    add("--slide", action="store_true", help="when the context is full, go on behind its last half")
+    add("--ignore-eos", action="store_true", help="continue after the end-of-text token")
+    add("--slide", action="store_true", help="when the context is full, continue after its last half")
     add("--echo", action="store_true", help="print the prompt before the continuation")
     add("--stats", action="store_true", help="say how fast it went")
-    add("--lines", action="store_true", help="each line of the prompt is a prompt; they are written on side by side")
+    add("--lines", action="store_true", help="each line of the prompt is a prompt; they are continued side by side")
     add("-N", "--num-samples", dest="n_samples", type=int, default=1, metavar="N", help="continuations of each prompt")
     add("--json", action="store_true", help="print an object with texts, ids and log-probabilities for each")
     add("--logprobs", type=int, metavar="K", help="with --json: at every step the K most likely tokens too")

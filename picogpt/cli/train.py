@@ -1,4 +1,4 @@
-"""`picogpt train DATA --out DIR`: train a GPT-2 on text, or go on training one."""
+"""`picogpt train DATA --out DIR`: train a GPT-2 on text, or continue training one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def parser() -> Parser:
     )
     parser.add_argument("data", nargs="*", type=Path, metavar="DATA", help="text files, UTF-8; read one after another")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new directory for the model (default: runs/NAME)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR, exactly as it was")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="resume the run in DIR, exactly as it was")
     parser.add_argument("--init", metavar="MODEL", help="start from a model (a name or directory) and its vocabulary")
     parser.add_argument(
         "--tokenizer", metavar="KIND", help="bpe (trained on DATA, the default), char, word, or a model's name"
@@ -198,7 +198,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
             what = error if isinstance(error, PicoGPTError) else f"{error.filename or 'saving'}: {error.strerror}"
             raise PicoGPTError(f"{what}. The checkpoint of step {saved} in {run.out} is whole") from error
     if run.state.step < settings.steps:
-        print(f"stopped and saved at step {saved}; go on with: picogpt train --resume {run.out}", file=sys.stderr)
+        print(f"stopped and saved at step {saved}; resume with: picogpt train --resume {run.out}", file=sys.stderr)
         return 130
     finish(run)
     return 0

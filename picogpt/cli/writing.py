@@ -21,7 +21,7 @@ BATCH_SIZE = 32  # rows decoded side by side
 
 
 def prompt_ids(prompt: str, args: argparse.Namespace, model: GPT2) -> list[int]:
-    """The prompt's ids; without any text, the end-of-text token, behind which a new text begins."""
+    """The prompt's ids; without any text, the end-of-text token, after which a new text begins."""
     if ids := encode(model.encoder, prompt, args.special):
         return ids
     if model.encoder.eot_token is None:
@@ -62,7 +62,7 @@ def write_on(prompt: str, args: argparse.Namespace, model: GPT2, options: Option
     if reason in (None, "length") and len(tokens) < args.n_tokens:
         print(
             f"picogpt: stopped after {len(tokens)} tokens: the context of {model.hparams['n_ctx']} is full "
-            f"(--slide goes on)",
+            f"(--slide continues)",
             file=sys.stderr,
         )
     if args.stats:

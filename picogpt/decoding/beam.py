@@ -68,7 +68,7 @@ def beam_search(
     for end in range(n_prompt, n_end):
         x = hidden_states(ids[:, cache.length : end], **params, n_head=n_head, cache=cache)[:, -1]
         log_probs = apply_transforms(transforms, log_softmax(project(x, params["wte"])), ids[:, :end])
-        # at most one candidate a beam is an end, so of twice as many at least n_beams can go on
+        # at most one candidate a beam is an end, so of twice as many at least n_beams continue
         parents, tokens, candidate_scores = best_candidates(scores[:, None] + log_probs, 2 * n_beams)
         n_written = end + 1 - n_prompt
         ends = tokens == eot_token if end + 1 < n_end else np.ones(len(tokens), bool)

@@ -1,4 +1,4 @@
-"""Prompt-lookup decoding: guess the next tokens from what followed the same tokens before, check them in one pass.
+"""Prompt-lookup decoding: guess the next tokens from what followed the same tokens earlier, check them in one pass.
 
 The model decides every token as it would have without guesses, so the text is the same; a right guess has only been
 read already (Saxena 2023, "Prompt Lookup Decoding"; Leviathan et al. 2023 for the check). A pass over several tokens
@@ -27,7 +27,7 @@ class Predictor:
         self.ids: list[int] = []
         self.n_right = 0  # how many tokens the earlier passage has foretold in a row
         self._source: int | None = None  # the place in ids of what should come next
-        self._followers: dict[tuple[int, ...], int] = {}  # n-gram -> the place behind its last occurrence
+        self._followers: dict[tuple[int, ...], int] = {}  # n-gram -> the place after its last occurrence
         for token in ids:
             self.add(token)
 
@@ -103,10 +103,10 @@ class LookupRows(Rows):
         return self.ahead[None, self.n_right]
 
     def next_pass(self) -> None:
-        """Read what has not been read, and as many guesses behind it as are worth their time."""
+        """Read what has not been read, and as many guesses after it as are worth their time."""
         if self.seconds:
             self.budget.add(self.seconds, self.n_right + 1, checked=bool(self.draft))
-        self.cache.length = min(self.cache.length, self.end - 1 - self.origin)  # behind it are wrong guesses
+        self.cache.length = min(self.cache.length, self.end - 1 - self.origin)  # after it are wrong guesses
         self.make_room()
         self.n_exact = min(self.n_exact, self.cache.length)
         is_step = self.cache.length > 0  # and not the pass over a prompt or a new window

@@ -28,7 +28,7 @@ class Token(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """Everything that was decoded behind one prompt. An end token is among the tokens, but not among the ids."""
+    """Everything that was decoded after one prompt. An end token is among the tokens, but not among the ids."""
 
     tokens: list[Token]
     finish_reason: FinishReason
@@ -45,7 +45,7 @@ class Options(TypedDict, total=False):
     rng: int | np.random.Generator | None  # a seed or a generator to sample with; None, the default, is greedy
     eot_token: int | None  # the token that ends a row; None, the default, never ends one
     stop: Callable[[Ids], bool]  # given the ids written so far, whether they are enough
-    slide: bool  # at n_ctx go on behind the last half of the window; otherwise the row ends there
+    slide: bool  # at n_ctx continue after the last half of the window; otherwise the row ends there
     n_samples: int  # continuations a prompt, default 1; row i * n_samples + j is prompt i's j-th
     lookup: bool  # one row only: guess tokens from earlier text, check many in one pass, see `picogpt.decoding.lookup`
     n_top: int | None  # give log-probabilities, and those of the n most likely tokens; default None
@@ -104,7 +104,7 @@ def decode(
     lookup: bool = False,
     n_top: int | None = None,
 ) -> Iterator[Token]:
-    """The loop behind all of these: every row's tokens as they are chosen. Rows that have ended cost nothing."""
+    """The loop under all of these: every row's tokens as they are chosen. Rows that have ended cost nothing."""
     if n_samples < 1:
         raise PicoGPTError(f"the number of samples must be 1 or more, not {n_samples}")
     if lookup and len(prompts) * n_samples != 1:

@@ -55,7 +55,7 @@ class Rows:
         return self.read(self.end)[:, 0]
 
     def read(self, end: int, n_last: int = 1) -> Array:  # [n_rows, n_last, n_vocab]
-        """Read what the cache does not hold yet, up to column `end`; the logits behind the last of these columns."""
+        """Read what the cache does not hold yet, up to column `end`; the logits after the last of these columns."""
         new = self.ids[:, self.origin + self.cache.length : end]
         x = hidden_states(new, **self.params, n_head=self.n_head, cache=self.cache, n_pad=self.n_pad())
         return project(x[:, -n_last:], self.params["wte"])
@@ -80,7 +80,7 @@ class Rows:
         self.end += 1
 
     def make_room(self) -> None:
-        """Where the next pass would pass n_ctx: full rows go on behind the last half of their window."""
+        """Where the next pass would exceed n_ctx: full rows continue after the last half of their window."""
         if self.end - self.origin <= self.n_ctx:
             return
         full = self.end - self.window > self.n_ctx
@@ -92,13 +92,13 @@ class Rows:
         self.origin = int(self.window.min())
 
     def repeat(self, n: int) -> None:
-        """Every row n times, one behind the other."""
+        """Every row n times, one after the other."""
         self.row_ids = (self.row_ids[:, None] * n + np.arange(n)).ravel()
         self.ids, self.first, self.window = (x.repeat(n, axis=0) for x in (self.ids, self.first, self.window))
         self.cache = self.cache.repeat(n)
 
     def keep(self, running: Sequence[bool] | npt.NDArray[np.bool_]) -> None:
-        """Drop the other rows. Gaps are filled from behind, so that few rows move."""
+        """Drop the other rows. Gaps are filled from the end, so that few rows move."""
         if all(running):
             return
         kept = np.flatnonzero(running)

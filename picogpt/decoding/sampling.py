@@ -2,7 +2,7 @@
 
 A transform is a function `(logits [batch, n_vocab], ids so far: one row of ids a row) -> logits [batch, n_vocab]`.
 It never changes its input; a token that may not follow gets −inf. The ids so far are the prompt and what was
-written behind it. Results are those of Hugging Face's logits processors of the same names; where several tokens tie
+written after it. Results are those of Hugging Face's logits processors of the same names; where several tokens tie
 at a threshold, all of them are kept.
 """
 
@@ -119,7 +119,7 @@ def repetition_penalty(penalty: float) -> Transform:
 
 
 def presence_penalty(penalty: float) -> Transform:
-    """Take the penalty from the logit of every token seen so far, once (OpenAI's API)."""
+    """Subtract the penalty from the logit of every token seen so far, once (OpenAI's API)."""
     _require(math.isfinite(penalty), f"presence_penalty must be a number, not {penalty}")
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
@@ -132,7 +132,7 @@ def presence_penalty(penalty: float) -> Transform:
 
 
 def frequency_penalty(penalty: float) -> Transform:
-    """Take the penalty from the logit of every token as often as it was seen so far (OpenAI's API)."""
+    """Subtract the penalty from each token's logit once for every time it was seen so far (OpenAI's API)."""
     _require(math.isfinite(penalty), f"frequency_penalty must be a number, not {penalty}")
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:

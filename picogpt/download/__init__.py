@@ -1,7 +1,7 @@
 """Getting GPT-2's weights, and the course's texts. Nothing else in picogpt touches the network.
 
 A file has its final name only when it is whole, verified and on the disk. Pull the plug at any moment, run the same
-command again, and it goes on from there.
+command again, and it resumes from there.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from picogpt.download.catalogue import Collection, Facts, File, find
 from picogpt.download.contents import check_content, check_facts, verify
-from picogpt.download.http import Wire, open_session, remote_size
+from picogpt.download.http import RetryPolicy, open_session, remote_size
 from picogpt.download.lock import locked
 from picogpt.download.part import Part, check_space
 from picogpt.download.transfer import Reporter, fetch
 from picogpt.errors import PicoGPTError
 
-__all__ = ["Collection", "Facts", "File", "Reporter", "Wire", "download", "find", "plan", "verify"]
+__all__ = ["Collection", "Facts", "File", "Reporter", "RetryPolicy", "download", "find", "plan", "verify"]
 
 
-class Silence:
+class NullReporter:
     """A reporter that says nothing."""
 
     def note(self, line: str) -> None:
@@ -32,7 +32,7 @@ class Silence:
 
 
 def download(
-    collection: Collection, directory: Path, *, reporter: Reporter | None = None, wire: Wire | None = None
+    collection: Collection, directory: Path, *, reporter: Reporter | None = None, policy: RetryPolicy | None = None
 ) -> list[File]:
     """Fetch into the directory what is not there whole, and return the files that had to be fetched.
 
@@ -40,11 +40,11 @@ def download(
     server keeps failing (what has arrived is kept for the next call), and `PicoGPTError` for a directory that cannot
     be written, too little space, an address that is none, and when PICOGPT_OFFLINE forbids to connect.
     """
-    reporter, wire = reporter or Silence(), wire or Wire()
+    reporter, policy = reporter or NullReporter(), policy or RetryPolicy()
     try:
         lock = directory / f".{collection.name}.lock"
         with locked(lock, lambda: reporter.note(f"another download of {collection.name} is running; waiting for it")):
-            return fetch_missing(collection, directory, reporter, wire)
+            return fetch_missing(collection, directory, reporter, policy)
     except OSError as error:
         raise PicoGPTError(
             f"cannot write to {error.filename or directory}: {error.strerror}; choose another place"
@@ -57,13 +57,13 @@ def download(
 def plan(collection: Collection, directory: Path) -> dict[str, tuple[int | None, bool]]:
     """File -> its size, asked from the server where it is not known, and whether it is here; nothing is fetched."""
     sizes: dict[str, tuple[int | None, bool]] = {}
-    wire = Wire(tries=1)
-    with open_session(wire) as session:
+    policy = RetryPolicy(tries=1)
+    with open_session(policy) as session:
         for file in collection.files:
             path = directory / file.name
             size = path.stat().st_size if path.exists() else file.facts.size
             if size is None and not offline():
-                size = next(filter(None, (remote_size(url, session, wire) for url in file.urls)), None)
+                size = next(filter(None, (remote_size(url, session, policy) for url in file.urls)), None)
             sizes[file.name] = (size, path.exists())
     return sizes
 
@@ -72,19 +72,19 @@ def offline() -> bool:
     return os.environ.get("PICOGPT_OFFLINE", "0") not in ("", "0")
 
 
-def fetch_missing(collection: Collection, directory: Path, reporter: Reporter, wire: Wire) -> list[File]:
+def fetch_missing(collection: Collection, directory: Path, reporter: Reporter, policy: RetryPolicy) -> list[File]:
     """One file after the other, since each is checked against those before it."""
     absent = [file for file in collection.files if not (directory / file.name).exists()]
     check_space(directory, sum((file.facts.size or 0) - Part(directory / file.name).size() for file in absent))
     fetched = []
-    with open_session(wire) as session:
+    with open_session(policy) as session:
         for file in collection.files:
             if not is_whole(file, directory, reporter):
                 if offline():
                     raise PicoGPTError(
                         f"{file.name} of {collection.name} is not here, and PICOGPT_OFFLINE forbids to connect"
                     )
-                fetch(file, directory, session, wire, reporter)
+                fetch(file, directory, session, policy, reporter)
                 fetched.append(file)
     return fetched
 
@@ -100,5 +100,5 @@ def is_whole(file: File, directory: Path, reporter: Reporter) -> bool:
     except PicoGPTError as error:
         reporter.note(f"{error}; fetching it again")
         return False
-    Part(path).notes.unlink(missing_ok=True)  # left behind by a process that was killed just before it would do so
+    Part(path).notes.unlink(missing_ok=True)  # left by a process that was killed just before it would do so
     return True

@@ -89,7 +89,7 @@ def check_merges(path: Path) -> None:
 
 
 def check_tensors(index: tf_bundle.Index, paths: list[Path]) -> None:
-    """Every tensor in the data files at `paths` against its checksum in the index, and that nothing is behind them."""
+    """Every tensor in the data files at `paths` against its checksum in the index, and that nothing follows them."""
     if len(paths) != index.n_shards:
         raise PicoGPTError(f"the index speaks of {index.n_shards} data files, and here are {len(paths)}")
     for path, size in zip(paths, tf_bundle.data_sizes(index), strict=True):

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError, NameResolutionError
 from picogpt.errors import NetworkError, PicoGPTError
 
 
-class Wire(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How patient to be. Times in seconds."""
 
     tries: int = 6  # in a row, without one new byte
@@ -39,13 +39,13 @@ class Retry(urllib3.Retry):
         return None if seconds is None else min(seconds, self.LONGEST_WAIT)
 
 
-def open_session(wire: Wire) -> Session:
+def open_session(policy: RetryPolicy) -> Session:
     """A session that asks again while a server is busy (429, 5xx) or connections fail before an answer begins."""
     retry = Retry(
-        total=wire.tries - 1,
-        connect=min(2, wire.tries - 1),
+        total=policy.tries - 1,
+        connect=min(2, policy.tries - 1),
         status_forcelist=(429, 500, 502, 503, 504),
-        backoff_factor=wire.backoff,
+        backoff_factor=policy.backoff,
         raise_on_status=False,
     )
     session = Session()
@@ -55,20 +55,20 @@ def open_session(wire: Wire) -> Session:
     return session
 
 
-def remote_size(url: str, session: Session, wire: Wire) -> int | None:
+def remote_size(url: str, session: Session, policy: RetryPolicy) -> int | None:
     """How many bytes the server says the file has, if it can be asked and does."""
     try:
-        headers = session.head(url, allow_redirects=True, timeout=wire.timeout).headers
+        headers = session.head(url, allow_redirects=True, timeout=policy.timeout).headers
     except requests.RequestException:
         return None
     length = headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
 
 
-def get(url: str, session: Session, headers: dict[str, str], wire: Wire) -> Response:
+def get(url: str, session: Session, headers: dict[str, str], policy: RetryPolicy) -> Response:
     """Send the request. Raises `NetworkError` when there is no answer, `PicoGPTError` when asking again is no use."""
     try:
-        return session.get(url, headers=headers, stream=True, timeout=wire.timeout)
+        return session.get(url, headers=headers, stream=True, timeout=policy.timeout)
     except requests.exceptions.SSLError as error:
         raise PicoGPTError(
             f"{url}: the server's certificate is not trusted ({reason(error)}); check the clock, "

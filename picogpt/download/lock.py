@@ -37,7 +37,7 @@ def locked(path: Path, on_wait: Callable[[], None], poll: float = 0.2) -> Iterat
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows does not delete what is open; an empty file stays behind
+        with contextlib.suppress(OSError):  # Windows does not delete what is open; an empty file remains
             path.unlink()
         os.close(descriptor)
 

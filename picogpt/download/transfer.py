@@ -15,7 +15,7 @@ from requests import Response, Session
 
 from picogpt.download.catalogue import File
 from picogpt.download.contents import check_content
-from picogpt.download.http import BrokenTransferError, Wire, content_range, get, read
+from picogpt.download.http import BrokenTransferError, RetryPolicy, content_range, get, read
 from picogpt.download.part import Digest, Part, Remote, check_space
 from picogpt.errors import NetworkError, PicoGPTError
 
@@ -30,15 +30,15 @@ class Reporter(Protocol):
         """`done` bytes of a file are there, of `size` if that is known; fewer than before when it starts over."""
 
 
-def fetch(file: File, directory: Path, session: Session, wire: Wire, reporter: Reporter) -> None:
+def fetch(file: File, directory: Path, session: Session, policy: RetryPolicy, reporter: Reporter) -> None:
     """Bring the file into the directory from the first of its addresses that has it.
 
-    Raises `PicoGPTError` when none has; what had arrived by then is kept, and the next call goes on from there.
+    Raises `PicoGPTError` when none has; what had arrived by then is kept, and the next call resumes from there.
     """
     failures: list[PicoGPTError] = []
     for url in file.urls:
         try:
-            return Transfer(url, file, Part(directory / file.name), session, wire, reporter).run()
+            return Transfer(url, file, Part(directory / file.name), session, policy, reporter).run()
         except PicoGPTError as error:
             failures.append(error)
     network = any(isinstance(failure, NetworkError) for failure in failures)
@@ -53,7 +53,7 @@ class Transfer:
     file: File
     part: Part
     session: Session
-    wire: Wire
+    policy: RetryPolicy
     reporter: Reporter
 
     def run(self) -> None:
@@ -66,17 +66,17 @@ class Transfer:
             except BrokenTransferError as error:
                 failures = 1 if self.part.size() > furthest else failures + 1
                 furthest = max(furthest, self.part.size())
-                if failures == self.wire.tries:
+                if failures == self.policy.tries:
                     raise NetworkError(f"{self.url}: {error}; run the same command again later") from error
                 self.reporter.note(f"{self.file.name}: {error}; trying again")
-                time.sleep(self.wire.backoff * 2 ** (failures - 1))
+                time.sleep(self.policy.backoff * 2 ** (failures - 1))
 
     def receive(self) -> None:
         """One try: ask for what the part lacks, add it, and check the whole. When this returns, the part is right."""
         remote = self.part.remote()
         done = self.part.size() if remote.validator else 0
         headers = {"Range": f"bytes={done}-", "If-Range": str(remote.validator)} if done else {}
-        with get(self.url, self.session, headers, self.wire) as response:
+        with get(self.url, self.session, headers, self.policy) as response:
             if response.status_code == 200:  # from the beginning, because it must be or the server wants it so
                 remote, done = self.start(response), 0
             elif response.status_code not in (206, 416):
@@ -103,11 +103,11 @@ class Transfer:
     def append(self, response: Response, size: int | None, digest: Digest) -> None:
         """Add the answer's bytes to the part, and all of the part's to the digest."""
         with self.part.path.open("ab") as out:
-            digest.update_from(self.part.path, self.wire.chunk_size)
+            digest.update_from(self.part.path, self.policy.chunk_size)
             self.reporter.progress(self.file.name, out.tell(), size)
             if response.status_code == 416:
                 return  # nothing was left to ask for
-            for chunk in read(response, self.wire.chunk_size):
+            for chunk in read(response, self.policy.chunk_size):
                 out.write(chunk)
                 digest.update(chunk)
                 self.reporter.progress(self.file.name, out.tell(), size)
@@ -121,7 +121,7 @@ class Transfer:
             raise BrokenTransferError(f"it ended after {done:,} of {size:,} bytes")
         try:
             if size is not None and done > size:
-                raise PicoGPTError(f"it goes on beyond its {size:,} bytes")
+                raise PicoGPTError(f"it continues beyond its {size:,} bytes")
             digest.check()
             check_content(self.part.path, self.file.name, self.part.path.parent)
         except PicoGPTError as error:
@@ -130,7 +130,7 @@ class Transfer:
 
 
 def continues(response: Response, remote: Remote, done: int) -> bool:
-    """Whether a 206 goes on exactly where the part ends, or a 416 says that nothing is left; of the same file."""
+    """Whether a 206 continues exactly where the part ends, or a 416 says that nothing is left; of the same file."""
     first, total = content_range(response)
     validator = Remote.described(response).validator
     if not done or validator not in (None, remote.validator) or (total and remote.size and total != remote.size):

@@ -83,5 +83,5 @@ def cache_memory(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:  # [...
     *heads, n_ctx, d_head = shape
     if n_ctx <= LONG_CACHE:
         return np.empty(shape, dtype)
-    # | 16, lest all rows begin a multiple of 4 KB apart, of which the processor's cache holds few
+    # | 16: rows that start a multiple of 4 KB apart would evict each other from the cache
     return np.empty((*heads, d_head, n_ctx | 16), dtype)[..., :n_ctx].swapaxes(-1, -2)

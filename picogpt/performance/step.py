@@ -28,7 +28,7 @@ gelu = unwrap(formulas.gelu)  # the bare formula, without parts for many rows
 def hidden_states(
     inputs: npt.ArrayLike, wte: Array, wpe: Array, blocks: list[Params], ln_f: Params, n_head: int, *, cache: KVCache
 ) -> Array:  # [..., 1] -> [..., 1, n_embd], of one sequence
-    """What `model.hidden_states` gives, but for rounding. The comments name the functions whose work is done."""
+    """What `model.hidden_states` gives, up to rounding. The comments name the functions that each part stands for."""
     x = model.embed(inputs, wte, wpe, cache.length)
     cache.check_room(1)
     shape, n_embd, n_past = x.shape, x.shape[-1], cache.length

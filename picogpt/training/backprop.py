@@ -1,8 +1,8 @@
 """GPT-2's gradients: the functions of `model.py` again, in the same order, each with its way back.
 
 Every function returns what its namesake in `model.py` returns, and `backward`, which takes the gradient of the loss
-by that output and returns the gradients of the loss by the inputs, in the order and the tree of the arguments.
-The gradient of x is called dx. What `backward` needs it has from the forward pass, and holds until it is dropped.
+with respect to that output and returns those with respect to the inputs, in the order and the tree of the arguments.
+The gradient of x is called dx. `backward` keeps what it needs of the forward pass until it is dropped.
 
 Sources: Rumelhart et al. 1986 for the idea; the names and the order are those of `train_gpt2.c` in karpathy/llm.c.
 """
@@ -46,7 +46,7 @@ def gelu_slope(x: Array) -> Array:  # [...] -> [...]
 
 
 def dsoftmax(dy: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., n]
-    """The gradient by the softmax's input, from its output y: y (dy − Σ y dy)."""
+    """The gradient with respect to the softmax's input, from its output y: y (dy − Σ y dy)."""
     dx = dy - np.einsum("...i,...i->...", y, dy)[..., None]
     dx *= y
     return dx
@@ -55,7 +55,7 @@ def dsoftmax(dy: Array, y: Array) -> Array:  # [..., n], [..., n] -> [..., n]
 def layer_norm(
     x: Array, g: Array, b: Array, eps: float = 1e-5
 ) -> tuple[Array, BackLayer]:  # [..., n_embd] -> [..., n_embd]
-    """What the norm takes from x, the gradient loses too: its mean, and its part along the normalised x."""
+    """What the norm removes from x the gradient loses too: its mean, and its part along the normalized x."""
 
     def backward(dy: Array) -> tuple[Array, Params]:
         centred = x - mean(x)
@@ -111,7 +111,7 @@ def attention(
 
 
 def dattention(dy: Array, q: Array, k: Array, v: Array, mask: Array | None) -> tuple[Array, Array, Array]:
-    """The weights [..., n_q, n_k] are computed again: kept from the forward pass, they would fill the memory."""
+    """The weights [..., n_q, n_k] are recomputed: kept from the forward pass, they would fill the memory."""
     scale = 1 / math.sqrt(q.shape[-1])
     weights = formulas.attention_pattern(q, k, mask)
     dscores = dsoftmax(dy @ v.swapaxes(-1, -2), weights) * scale
@@ -121,7 +121,7 @@ def dattention(dy: Array, q: Array, k: Array, v: Array, mask: Array | None) -> t
 def causal_attention(
     q: Array, k: Array, v: Array
 ) -> tuple[Array, BackAttention]:  # [..., n_head, n_seq, d_head], all of them
-    """Back as forth, a block of queries at a time; a key's gradient is the sum over the blocks that see it."""
+    """As in the forward pass, a block of queries at a time; a key's gradient is the sum over the blocks that see it."""
 
     def backward(dy: Array) -> tuple[Array, Array, Array]:
         dq, dk, dv = np.empty_like(q), np.zeros_like(k), np.zeros_like(v)
@@ -211,7 +211,7 @@ def embed(ids: Ids, wte: Array, wpe: Array) -> tuple[Array, Callable[[Array], tu
 
 
 def cross_entropy(logits: Array, targets: Ids) -> tuple[float, Array]:  # [..., n_vocab], [...] -> [], [..., n_vocab]
-    """The mean of −log p(target) in nats, and its gradient by the logits: the probabilities, less 1 at the targets."""
+    """The mean of −log p(target) in nats, and its gradient with respect to the logits: softmax, less 1 at targets."""
     shifted = rows(logits) - np.max(rows(logits), axis=-1, keepdims=True)
     at_targets = np.arange(targets.size), targets.reshape(-1)
     dlogits = np.exp(shifted)
@@ -225,7 +225,7 @@ def cross_entropy(logits: Array, targets: Ids) -> tuple[float, Array]:  # [..., 
 
 
 def projected_cross_entropy(x: Array, wte: Array, targets: Ids) -> tuple[float, Array, Array]:
-    """`cross_entropy` of the logits x wteᵀ, and its gradients by x [..., n_seq, n_embd] and wte [n_vocab, n_embd].
+    """`cross_entropy` of the logits x wteᵀ, and its gradients with respect to x [..., n_seq, n_embd] and wte.
 
     Logits are n_vocab wide. They are made and used up for some positions at a time, and never kept.
     """
@@ -246,7 +246,8 @@ def projected_cross_entropy(x: Array, wte: Array, targets: Ids) -> tuple[float, 
 def loss_and_grads(
     params: Params, inputs: Ids, targets: Ids, n_head: int, drop: Drop = no_dropout
 ) -> tuple[float, Params]:
-    """The mean loss in nats of predicting `targets` from `inputs`, both [..., n_seq], and its gradient by `params`.
+    """The mean loss in nats of predicting `targets` from `inputs`, both [..., n_seq], and its gradient
+    with respect to `params`.
 
     The gradients stand in the same tree as the parameters; wte's holds both its uses, as embedding and as output
     projection. `drop` is applied to the embeddings and to what every branch adds, as in GPT-2.

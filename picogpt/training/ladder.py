@@ -110,7 +110,7 @@ class Rung(Protocol):
 
 
 def generate(rung: Rung, params: Params, ids: list[int], n_tokens: int, rng: np.random.Generator) -> list[int]:
-    """`n_tokens` ids behind `ids`, each drawn from what the model predicts behind the last n_ctx of them."""
+    """`n_tokens` ids that follow `ids`, each drawn from the model's prediction after the last n_ctx of them."""
     written = list(ids)
     for _ in range(n_tokens):
         logits = rung.forward(params, np.array(written[-rung.n_ctx :]))[-1]

@@ -50,8 +50,8 @@ def adamw(
 ) -> None:
     """One step, in place. `mean` and `square` are the running moments of the gradient; `step` counts from 0.
 
-    The decay does not pass through the moments (Loshchilov & Hutter 2017). It is for matrices: nothing speaks for
-    a bias near 0 or a norm's gain near 0.
+    The decay bypasses the moments (Loshchilov & Hutter 2017) and applies to matrices only: there is no reason to pull
+    biases or the gains of norms towards 0.
     """
     correction1, correction2 = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
     for name, param in params.items():

@@ -1,6 +1,6 @@
 """The training loop: parameters, data and settings in, better parameters out, one step at a time.
 
-Whatever is drawn at random in a step comes from the seed and the number of the step. So a run that goes on from
+Whatever is drawn at random in a step comes from the seed and the number of the step. So a run that resumes from
 a saved state is the run that was never interrupted, bit for bit.
 """
 

@@ -96,7 +96,7 @@ def test_at_the_context_it_stops_and_says_so(capsys: pytest.CaptureFixture[str])
     n_ctx = pretrained.load("shakespeare").hparams["n_ctx"]
     assert main([PROMPT, "-n", "9999", "--ignore-eos", *MODEL]) == 0
     captured = capsys.readouterr()
-    assert f"the context of {n_ctx} is full (--slide goes on)" in captured.err
+    assert f"the context of {n_ctx} is full (--slide continues)" in captured.err
     assert main([PROMPT, "-n", str(n_ctx + 9), "--ignore-eos", "--slide", *MODEL]) == 0
     slid = capsys.readouterr()
     assert slid.out.startswith(captured.out)

@@ -72,7 +72,7 @@ def test_tokens_equal_the_reference(run: Run, bos: str, name: str) -> None:
         assert rows[0]["logprob"] == rows[0]["rank"] == ""
 
 
-def test_texts_are_scored_behind_the_end_of_text_token_by_default(run: Run) -> None:
+def test_texts_are_scored_after_the_end_of_text_token_by_default(run: Run) -> None:
     lines = "\n".join(GOLDEN["texts"]).encode()
     objects = run.objects("--lines", input=lines)
     assert [row["text"] for row in objects] == GOLDEN["texts"]
@@ -270,9 +270,9 @@ def test_choices_are_ranked(run: Run) -> None:
 
 def test_a_space_at_the_end_of_the_prefix_does_not_matter(run: Run) -> None:
     """The tokens are those of prefix and choice together, and not "The king " and "is"."""
-    behind = run.table("The king", "--choices", " is", " are")
+    after = run.table("The king", "--choices", " is", " are")
     before = run.table("The king ", "--choices", "is", "are")
-    assert [row["logprob"] for row in before] == [row["logprob"] for row in behind]
+    assert [row["logprob"] for row in before] == [row["logprob"] for row in after]
 
 
 @pytest.mark.parametrize("unit", ["--texts", "--words"])

@@ -62,7 +62,7 @@ def test_greedy_is_what_recomputing_everything_gives(prompt: list[int], n: int) 
 
 
 @pytest.mark.parametrize("prompt", [PROMPTS[0], [3] * N_CTX])
-def test_slide_goes_on_behind_the_last_half_of_the_window(prompt: list[int]) -> None:
+def test_slide_continues_after_the_last_half_of_the_window(prompt: list[int]) -> None:
     ids = generate(prompt, PARAMS, N_HEAD, 3 * N_CTX, slide=True)
     assert ids == recomputed(prompt, 3 * N_CTX, slide=True)
     assert len(ids) == 3 * N_CTX

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from picogpt.download import Collection, File, Wire, download
+from picogpt.download import Collection, File, RetryPolicy, download
 
 NAMES = ("hparams.json", "checkpoint", "model.ckpt.index", "model.ckpt.data-00000-of-00001")
 
@@ -22,9 +22,9 @@ NAMES = ("hparams.json", "checkpoint", "model.ckpt.index", "model.ckpt.data-0000
 def main() -> None:
     url, source, target, n_kills = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     collection = Collection("model", tuple(File(name, (f"{url}/{name}",)) for name in NAMES))
-    wire = Wire(backoff=0, chunk_size=1 << 14)
+    policy = RetryPolicy(backoff=0, chunk_size=1 << 14)
     start = time.monotonic()
-    download(collection, target, wire=wire)
+    download(collection, target, policy=policy)
     duration = time.monotonic() - start
     shutil.rmtree(target)
     rng = random.Random(0)
@@ -33,7 +33,7 @@ def main() -> None:
         resumed += any(target.glob("*.part"))
         child = os.fork()
         if not child:
-            download(collection, target, wire=wire)
+            download(collection, target, policy=policy)
             os._exit(0)
         time.sleep(rng.uniform(0, duration))
         os.kill(child, signal.SIGKILL)
@@ -45,7 +45,7 @@ def main() -> None:
             kills += 1
         else:
             shutil.rmtree(target)  # it was faster; begin anew
-    download(collection, target, wire=wire)
+    download(collection, target, policy=policy)
     sys.stdout.write(f"{kills} {resumed}\n")
 
 

@@ -22,7 +22,7 @@ class Fault(NamedTuple):
 
 
 # break, stall: at `at`; flip: the byte `at`; short, long: by a Content-Length that agrees, of `at` bytes less or more;
-# junk: `at` bytes behind the body; no_length, no_end: no Content-Length, and `at` bytes less or more;
+# junk: `at` bytes after the body; no_length, no_end: no Content-Length, and `at` bytes less or more;
 # page, ignore_range, wrong_range, redirect; change: the file, for good; a status in digits, whose Retry-After is `at`
 KINDS = (
     *("break", "stall", "flip", "short", "long", "junk", "no_length", "no_end", "page", "ignore_range", "wrong_range"),
@@ -65,7 +65,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or a body would wait 40 ms behind its header
+    disable_nagle_algorithm = True  # or a body would wait 40 ms after its header
     server: Server
 
     def log_message(self, format: str, *args: object) -> None:

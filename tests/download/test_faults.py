@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picogpt.checkpoints import write_huggingface, write_openai
-from picogpt.download import Collection, Facts, File, Wire, download
+from picogpt.download import Collection, Facts, File, RetryPolicy, download
 from picogpt.errors import PicoGPTError
 from tests.download.server import KINDS, Fault, Server
 from tests.random_model import random_params
@@ -27,8 +27,8 @@ DECLARED = {  # where a flipped bit could pass otherwise
     "/config.json": "md5",
     "/model.safetensors": "sha256",
 }
-IMPATIENT = Wire(tries=3, backoff=0, timeout=(1, 0.05), chunk_size=64)
-PATIENT = Wire(tries=3, backoff=0, timeout=(10, 10), chunk_size=64)
+IMPATIENT = RetryPolicy(tries=3, backoff=0, timeout=(1, 0.05), chunk_size=64)
+PATIENT = RetryPolicy(tries=3, backoff=0, timeout=(10, 10), chunk_size=64)
 TEXT = np.random.default_rng(1).bytes(1009)
 
 
@@ -88,12 +88,12 @@ def test_any_schedule_of_faults_ends_in_the_right_bytes_or_an_error(
         kind, tuple(File(name, (f"{server.url}/{name}",), facts(kind, data)) for name, data in files.items())
     )
     with contextlib.suppress(PicoGPTError):
-        download(collection, directory, wire=IMPATIENT)
+        download(collection, directory, policy=IMPATIENT)
     for name, data in files.items():
         path = directory / name
         assert not path.exists() or path.read_bytes() == data, f"{name} is wrong under its final name"
     server.reset({f"/{name}": data for name, data in files.items()})
-    download(collection, directory, wire=PATIENT)
+    download(collection, directory, policy=PATIENT)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == files
 
 
@@ -105,7 +105,7 @@ def test_a_file_that_changes_on_the_server_is_never_a_mixture(
 ) -> None:
     """Nothing is known beforehand; only what the server says of the old file and of the new one.
 
-    What the faults leave behind must not spoil the next download either, and that one has to succeed.
+    What the faults leave must not spoil the next download either, and that one has to succeed.
     """
     directory = next(fresh)
     path = directory / "text.txt"
@@ -113,9 +113,9 @@ def test_a_file_that_changes_on_the_server_is_never_a_mixture(
     server.declares = {"/text.txt": "md5"}
     collection = Collection("text", (File("text.txt", (f"{server.url}/text.txt",)),))
     with contextlib.suppress(PicoGPTError):
-        download(collection, directory, wire=IMPATIENT)
+        download(collection, directory, policy=IMPATIENT)
     assert not path.exists() or path.read_bytes() in (TEXT, TEXT[::-1])
     server.reset(server.files)
     server.declares = {"/text.txt": "md5"}
-    download(collection, directory, wire=PATIENT)
+    download(collection, directory, policy=PATIENT)
     assert path.read_bytes() in (TEXT, TEXT[::-1])

@@ -11,7 +11,7 @@ import pytest
 from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface, write_openai
 from picogpt.cli import main
 from picogpt.decoding.loop import generate
-from picogpt.download import Collection, File, Wire, download, verify
+from picogpt.download import Collection, File, RetryPolicy, download, verify
 from picogpt.download.catalogue import HUGGING_FACE_FILES, OPENAI_DATA, OPENAI_FILES
 from picogpt.errors import NetworkError, PicoGPTError
 from picogpt.pretrained import load
@@ -22,7 +22,7 @@ from tests.download.server import Fault, Server
 from tests.random_model import HPARAMS, random_params
 
 N_VOCAB = 257
-WIRE = Wire(tries=2, backoff=0, timeout=(10, 10))
+WIRE = RetryPolicy(tries=2, backoff=0, timeout=(10, 10))
 
 
 def release(directory: Path, save: Callable[[Path, HParams, Params], None]) -> Path:
@@ -51,7 +51,7 @@ def collection(server: Server, released: Path) -> Collection:
 @pytest.mark.slow
 def test_from_tensorflow_to_text(server: Server, tmp_path: Path) -> None:
     released, target = release(tmp_path / "released" / "124M", save_openai_model), tmp_path / "124M"
-    download(serve(server, released, (*OPENAI_FILES, OPENAI_DATA)), target, wire=WIRE)
+    download(serve(server, released, (*OPENAI_FILES, OPENAI_DATA)), target, policy=WIRE)
     assert {path.name for path in target.iterdir()} == {*OPENAI_FILES, OPENAI_DATA}
     assert verify(target)[OPENAI_DATA] == "all of 28 tensors match their checksums"
     encoder, hparams, params = load("124M", tmp_path)
@@ -68,15 +68,15 @@ def test_a_model_in_hugging_faces_layout(server: Server, released: Path, tmp_pat
     source = released.with_name("gpt2")
     write_huggingface(source, hparams, params, "bfloat16")
     train_bpe(["to be or not to be"], N_VOCAB, []).save(source, "huggingface")
-    download(serve(server, source, HUGGING_FACE_FILES), tmp_path / "gpt2", wire=WIRE)
+    download(serve(server, source, HUGGING_FACE_FILES), tmp_path / "gpt2", policy=WIRE)
     assert verify(tmp_path / "gpt2")["model.safetensors"] == "whole, but the format has no checksums"
     assert load("gpt2", tmp_path).encoder.encode("not to be") == encoder.encode("not to be")
 
 
 def test_what_is_whole_is_never_fetched_again(server: Server, collection: Collection, tmp_path: Path) -> None:
-    assert len(download(collection, tmp_path, wire=WIRE)) == 6
+    assert len(download(collection, tmp_path, policy=WIRE)) == 6
     server.requests.clear()
-    assert download(collection, tmp_path, wire=WIRE) == []
+    assert download(collection, tmp_path, policy=WIRE) == []
     assert not server.requests
 
 
@@ -85,34 +85,34 @@ def test_what_was_deleted_is_fetched_alone(
     server: Server, collection: Collection, tmp_path: Path, released: Path, name: str
 ) -> None:
     """hparams.json too, which the others are checked against."""
-    download(collection, tmp_path, wire=WIRE)
+    download(collection, tmp_path, policy=WIRE)
     (tmp_path / name).unlink()
     server.requests.clear()
-    assert [file.name for file in download(collection, tmp_path, wire=WIRE)] == [name]
+    assert [file.name for file in download(collection, tmp_path, policy=WIRE)] == [name]
     assert [path for path, _, _ in server.requests] == [f"/124M/{name}"]
     assert (tmp_path / name).read_bytes() == (released / name).read_bytes()
 
 
 def test_bit_rot_names_the_tensor_and_is_mended(server: Server, collection: Collection, tmp_path: Path) -> None:
-    download(collection, tmp_path, wire=WIRE)
+    download(collection, tmp_path, policy=WIRE)
     path = tmp_path / OPENAI_DATA
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 4]))
     with pytest.raises(PicoGPTError, match=f"{OPENAI_DATA} is damaged: the bytes of model/wte do not match"):
         verify(tmp_path)
     server.requests.clear()
-    assert [file.name for file in download(collection, tmp_path, wire=WIRE)] == [OPENAI_DATA]
+    assert [file.name for file in download(collection, tmp_path, policy=WIRE)] == [OPENAI_DATA]
     assert path.read_bytes() == whole
 
 
-def test_what_is_behind_the_last_tensor_is_no_part_of_the_file(
+def test_what_follows_the_last_tensor_is_no_part_of_the_file(
     server: Server, collection: Collection, released: Path, tmp_path: Path
 ) -> None:
     """All checksums are right, and the file is not."""
     whole = (released / OPENAI_DATA).read_bytes()
     server.files[f"/124M/{OPENAI_DATA}"] = whole + b"\0"
     with pytest.raises(NetworkError, match=f"bytes, and its tensors end at {len(whole):,};"):
-        download(collection, tmp_path, wire=WIRE)
+        download(collection, tmp_path, policy=WIRE)
     assert not (tmp_path / OPENAI_DATA).exists()
 
 
@@ -124,7 +124,7 @@ def test_weights_of_another_model_are_not_taken(
     write_openai(tmp_path / "other", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
     server.files["/124M/model.ckpt.index"] = (tmp_path / "other" / "model.ckpt.index").read_bytes()
     with pytest.raises(NetworkError, match=r"mis-shaped: .*model/wte is \[257, 24\] and not \[257, 21\]"):
-        download(collection, tmp_path / "target", wire=WIRE)
+        download(collection, tmp_path / "target", policy=WIRE)
     assert not (tmp_path / "target" / "model.ckpt.index").exists()
 
 
@@ -133,7 +133,7 @@ def test_an_error_page_is_none_of_the_files(server: Server, collection: Collecti
     """With status 200, and a length that agrees."""
     server.faults = [Fault("none")] * (*OPENAI_FILES, OPENAI_DATA).index(name) + [Fault("page")] * 2
     with pytest.raises(NetworkError, match=name):
-        download(collection, tmp_path, wire=WIRE)
+        download(collection, tmp_path, policy=WIRE)
     assert not (tmp_path / name).exists()
 
 

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from picogpt.download import Collection, Facts, File, Wire, download
+from picogpt.download import Collection, Facts, File, RetryPolicy, download
 from picogpt.download.http import Retry
 from picogpt.download.lock import locked
 from picogpt.errors import NetworkError, PicoGPTError
 from tests.download.server import ERROR_PAGE, Fault, Server, serving
 
 DATA = np.random.default_rng(2).bytes(1013)
-WIRE = Wire(tries=3, backoff=0, timeout=(10, 10), chunk_size=100)
+WIRE = RetryPolicy(tries=3, backoff=0, timeout=(10, 10), chunk_size=100)
 LONGEST_WAIT = Retry.LONGEST_WAIT  # while the server runs, its fixture makes it 0
 
 
@@ -72,7 +72,7 @@ def test_a_break_is_gone_on_from(server: Server, url: str, tmp_path: Path, at: i
     """Not a byte is fetched twice, at a chunk's boundary or within one."""
     server.faults = [Fault("break", at)]
     listener = Listener()
-    download(collection(url), tmp_path, wire=WIRE, reporter=listener)
+    download(collection(url), tmp_path, policy=WIRE, reporter=listener)
     assert_whole(tmp_path)
     assert ranges(server) == [(None, 200), (f"bytes={at}-", 206)]
     assert listener.notes[0].startswith("text.txt: the connection broke (")
@@ -83,31 +83,31 @@ def test_a_break_is_gone_on_from(server: Server, url: str, tmp_path: Path, at: i
 def test_many_breaks_are_no_failure_while_each_try_brings_something(server: Server, url: str, tmp_path: Path) -> None:
     """A long file over a bad line breaks more often than one has patience for tries that bring nothing."""
     server.faults = [Fault("break", 50)] * 12
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
 
 
 def test_what_has_come_is_kept_when_it_fails(server: Server, url: str, tmp_path: Path) -> None:
     server.faults = [Fault("break", 700), *[Fault("break", 0)] * 3]
     with pytest.raises(NetworkError, match=r"/text\.txt: the connection broke .*; run the same command again later"):
-        download(collection(url), tmp_path, wire=WIRE)
+        download(collection(url), tmp_path, policy=WIRE)
     assert (tmp_path / "text.txt.part").read_bytes() == DATA[:700]
     server.reset({"/text.txt": DATA})
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [("bytes=700-", 206)]
     assert_whole(tmp_path)
 
 
 def test_a_file_that_has_changed_starts_over(server: Server, url: str, tmp_path: Path) -> None:
     leave_part(tmp_path, DATA[::-1][:500], validator=etag(DATA[::-1]), size=1013)
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [("bytes=500-", 200)]
     assert_whole(tmp_path)
 
 
 def test_a_server_that_ignores_range_starts_over(server: Server, url: str, tmp_path: Path) -> None:
     server.faults = [Fault("break", 400), Fault("ignore_range")]
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [(None, 200), ("bytes=400-", 200)]
     assert_whole(tmp_path)
 
@@ -116,7 +116,7 @@ def test_a_server_without_validators_starts_over(server: Server, url: str, tmp_p
     """Nothing would say that the rest is of the same file."""
     server.validators = False
     server.faults = [Fault("break", 400)]
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [(None, 200), (None, 200)]
     assert_whole(tmp_path)
 
@@ -125,21 +125,21 @@ def test_a_server_without_validators_starts_over(server: Server, url: str, tmp_p
 def test_416_on_a_complete_part_finishes(server: Server, url: str, tmp_path: Path, size: int | None) -> None:
     """It was killed between the last byte and the rename."""
     leave_part(tmp_path, DATA, validator=etag(DATA), size=size)
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [("bytes=1013-", 416)]
     assert_whole(tmp_path)
 
 
 def test_416_on_a_part_that_is_too_long_starts_over(server: Server, url: str, tmp_path: Path) -> None:
     leave_part(tmp_path, DATA + b"x", validator=etag(DATA), size=None)
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert [status for _, status in ranges(server)] == [416, 200]
     assert_whole(tmp_path)
 
 
 def test_another_range_than_was_asked_for_is_not_added(server: Server, url: str, tmp_path: Path) -> None:
     server.faults = [Fault("break", 400), Fault("wrong_range")]
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert [status for _, status in ranges(server)] == [200, 206, 200]
     assert_whole(tmp_path)
 
@@ -148,7 +148,7 @@ def test_another_range_than_was_asked_for_is_not_added(server: Server, url: str,
 def test_notes_that_are_not_whole_start_over(server: Server, url: str, tmp_path: Path, notes: str) -> None:
     leave_part(tmp_path, b"something else")
     (tmp_path / "text.txt.part.json").write_text(notes)
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [(None, 200)]
     assert_whole(tmp_path)
 
@@ -156,7 +156,7 @@ def test_notes_that_are_not_whole_start_over(server: Server, url: str, tmp_path:
 def test_a_part_of_a_wrong_beginning_is_found_by_its_hash(server: Server, url: str, tmp_path: Path) -> None:
     leave_part(tmp_path, b"?" * 500, validator=etag(DATA), size=1013)
     facts = Facts(1013, hashlib.sha256(DATA).hexdigest())
-    download(collection(url, facts=facts), tmp_path, wire=WIRE)
+    download(collection(url, facts=facts), tmp_path, policy=WIRE)
     assert ranges(server) == [("bytes=500-", 206), (None, 200)]
     assert_whole(tmp_path)
 
@@ -164,7 +164,7 @@ def test_a_part_of_a_wrong_beginning_is_found_by_its_hash(server: Server, url: s
 def test_the_md5_of_a_part_is_not_taken_for_the_files(server: Server, url: str, tmp_path: Path) -> None:
     server.declares = {"/text.txt": "md5"}
     server.faults = [Fault("break", 400)]
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert ranges(server) == [(None, 200), ("bytes=400-", 206)]
     assert_whole(tmp_path)
 
@@ -176,18 +176,18 @@ def test_bytes_that_do_not_match_the_servers_hash(server: Server, url: str, tmp_
     with pytest.raises(
         NetworkError, match=f"it has the {declares} [0-9a-f]+ and not {getattr(hashlib, declares)(DATA).hexdigest()}"
     ):
-        download(collection(url), tmp_path, wire=WIRE)
+        download(collection(url), tmp_path, policy=WIRE)
     assert not tmp_path.is_dir()
     server.reset({"/text.txt": DATA}, [Fault("flip", 77)])
     server.declares = {"/text.txt": declares}
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
 
 
 def test_an_error_page_is_not_the_file(server: Server, url: str, tmp_path: Path) -> None:
     server.faults = [Fault("page")] * 3
     with pytest.raises(NetworkError, match=f"the server has {len(ERROR_PAGE)} bytes, and the file should have 1,013"):
-        download(collection(url, facts=Facts(1013)), tmp_path, wire=WIRE)
+        download(collection(url, facts=Facts(1013)), tmp_path, policy=WIRE)
     assert not tmp_path.is_dir()
 
 
@@ -195,14 +195,14 @@ def test_a_length_that_nobody_says_is_refused(server: Server, url: str, tmp_path
     """The connection's end could be the file's or a break."""
     server.faults = [Fault("no_length")]
     with pytest.raises(NetworkError, match="does not say how long the file is"):
-        download(collection(url), tmp_path, wire=WIRE)
+        download(collection(url), tmp_path, policy=WIRE)
     server.faults = [Fault("no_length")]
-    download(collection(url, facts=Facts(1013)), tmp_path, wire=WIRE)
+    download(collection(url, facts=Facts(1013)), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("no_length", "it ended after 1,000 of 1,013"), ("no_end", "it goes on bey")]
+    ("kind", "message"), [("no_length", "it ended after 1,000 of 1,013"), ("no_end", "it continues bey")]
 )
 def test_where_only_the_length_is_known_it_is_enough(
     server: Server, url: str, tmp_path: Path, kind: str, message: str
@@ -210,7 +210,7 @@ def test_where_only_the_length_is_known_it_is_enough(
     """The answer says no length itself: its end is where the server hangs up."""
     server.faults = [Fault(kind, 13)]
     listener = Listener()
-    download(collection(url, facts=Facts(1013)), tmp_path, wire=WIRE, reporter=listener)
+    download(collection(url, facts=Facts(1013)), tmp_path, policy=WIRE, reporter=listener)
     assert message in listener.notes[0]
     assert_whole(tmp_path)
 
@@ -223,7 +223,7 @@ def test_a_busy_server_is_asked_again_when_it_says(
     monkeypatch.setattr(Retry, "LONGEST_WAIT", LONGEST_WAIT)
     monkeypatch.setattr("time.sleep", waits.append)
     server.faults = [Fault(status, 7), Fault(status, 86400)]
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
     assert waits == [7, 60], "as long as it says, but not a day"
 
@@ -233,13 +233,13 @@ def test_a_server_that_has_it_not_is_left_for_the_next(server: Server, url: str,
     with serving() as mirror:
         mirror.reset({"/text.txt": DATA})
         server.faults = [Fault(status)] * 3
-        download(collection(url, f"{mirror.url}/text.txt"), tmp_path, wire=WIRE)
+        download(collection(url, f"{mirror.url}/text.txt"), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
 
 
 def test_when_all_have_it_not_all_are_named(server: Server, url: str, tmp_path: Path) -> None:
     with pytest.raises(NetworkError) as caught:
-        download(collection(f"{server.url}/a", f"{server.url}/b"), tmp_path, wire=WIRE)
+        download(collection(f"{server.url}/a", f"{server.url}/b"), tmp_path, policy=WIRE)
     assert (
         str(caught.value)
         == f"{server.url}/a: the server answers 404 Not Found; {server.url}/b: the server answers 404 Not Found"
@@ -249,7 +249,7 @@ def test_when_all_have_it_not_all_are_named(server: Server, url: str, tmp_path: 
 
 def test_a_redirect_is_followed(server: Server, url: str, tmp_path: Path) -> None:
     server.faults = [Fault("redirect")]
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
 
 
@@ -257,7 +257,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(NetworkError, match=rf"http://127\.0\.0\.1:{port}/x: .*Connection refused.*; run the same"):
-        download(collection(f"http://127.0.0.1:{port}/x"), tmp_path, wire=WIRE)
+        download(collection(f"http://127.0.0.1:{port}/x"), tmp_path, policy=WIRE)
 
 
 def test_a_name_that_does_not_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,14 +268,14 @@ def test_a_name_that_does_not_resolve(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(
         PicoGPTError, match=r"there is no host nowhere\.invalid; check the address and the network"
     ) as caught:
-        download(collection("http://nowhere.invalid/x"), tmp_path, wire=WIRE)
+        download(collection("http://nowhere.invalid/x"), tmp_path, policy=WIRE)
     assert caught.value.exit_status == 2
 
 
 @pytest.mark.parametrize("address", ["nowhere/x", "ftp://nowhere/x", "http://", "http://[::1/x"])
 def test_what_is_no_address(tmp_path: Path, address: str) -> None:
     with pytest.raises(PicoGPTError, match="is no address") as caught:
-        download(collection(address), tmp_path, wire=WIRE)
+        download(collection(address), tmp_path, policy=WIRE)
     assert caught.value.exit_status == 2
 
 
@@ -287,7 +287,7 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
         with pytest.raises(
             PicoGPTError, match=r"certificate is not trusted \(.*; check the clock, or set REQ"
         ) as caught:
-            download(collection(f"https://localhost:{server.server_port}/x"), tmp_path, wire=WIRE)
+            download(collection(f"https://localhost:{server.server_port}/x"), tmp_path, policy=WIRE)
     assert caught.value.exit_status == 2
 
 
@@ -297,7 +297,7 @@ def test_a_proxy_is_honoured_and_a_token_is_not_sent(
     server.reset({"http://far.invalid/text.txt": DATA})
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("HF_TOKEN", "secret")
-    download(collection("http://far.invalid/text.txt"), tmp_path, wire=WIRE)
+    download(collection("http://far.invalid/text.txt"), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
     assert "secret" not in str(server.headers)
 
@@ -310,10 +310,10 @@ def test_too_little_space_is_said_before_anything_is_fetched(
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1000))
     with pytest.raises(PicoGPTError, match="needs 1,013 bytes and the disk has 1,000 left"):
-        download(collection(url, facts=Facts(1013)), tmp_path, wire=WIRE)
+        download(collection(url, facts=Facts(1013)), tmp_path, policy=WIRE)
     assert not server.requests
     with pytest.raises(PicoGPTError, match="needs 1,013 bytes and the disk has 1,000 left"):
-        download(collection(url), tmp_path, wire=WIRE)
+        download(collection(url), tmp_path, policy=WIRE)
     assert not tmp_path.is_dir()
 
 
@@ -323,31 +323,31 @@ def test_what_has_come_already_needs_no_space(url: str, tmp_path: Path, monkeypa
 
     leave_part(tmp_path, DATA[:500], validator=etag(DATA), size=1013)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(600))
-    download(collection(url, facts=Facts(1013)), tmp_path, wire=WIRE)
+    download(collection(url, facts=Facts(1013)), tmp_path, policy=WIRE)
     assert_whole(tmp_path)
 
 
 def test_a_place_that_cannot_be_written(url: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PicoGPTError, match=r"cannot write to .*/file/models: ") as caught:
-        download(collection(url), tmp_path / "file" / "models", wire=WIRE)
+        download(collection(url), tmp_path / "file" / "models", policy=WIRE)
     assert caught.value.exit_status == 2
 
 
 def test_offline_nothing_connects(server: Server, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PICOGPT_OFFLINE", "1")
     with pytest.raises(PicoGPTError, match=r"text\.txt of text is not here, and PICOGPT_OFFLINE forbids"):
-        download(collection(url), tmp_path, wire=WIRE)
+        download(collection(url), tmp_path, policy=WIRE)
     assert not server.requests
     monkeypatch.setenv("PICOGPT_OFFLINE", "0")
-    download(collection(url), tmp_path, wire=WIRE)
+    download(collection(url), tmp_path, policy=WIRE)
     monkeypatch.setenv("PICOGPT_OFFLINE", "1")
-    assert download(collection(url), tmp_path, wire=WIRE) == []
+    assert download(collection(url), tmp_path, policy=WIRE) == []
 
 
 def test_of_two_downloads_the_second_waits_and_says_so(server: Server, url: str, tmp_path: Path) -> None:
     listener = Listener()
-    arguments = {"wire": WIRE, "reporter": listener}
+    arguments = {"policy": WIRE, "reporter": listener}
     second = threading.Thread(target=download, args=(collection(url), tmp_path), kwargs=arguments)
     with locked(tmp_path / ".text.lock", lambda: None):
         second.start()

@@ -36,7 +36,7 @@ def test_it_gives_what_the_plain_function_gives(
     ids = np.random.default_rng(n_past).integers(N_VOCAB, size=(*batch, n_past + 1))
     caches = [KVCache.for_params(params, N_HEAD, batch, allocate=cache_memory) for _ in range(2)]
     for cache in caches:
-        cache.kv[:] = 7  # what stands behind the last position must not matter
+        cache.kv[:] = 7  # what stands after the last position must not matter
         if n_past:
             model.hidden_states(ids[..., :-1], **params, n_head=N_HEAD, cache=cache)
     plain = model.hidden_states(ids[..., -1:], **params, n_head=N_HEAD, cache=caches[0])

@@ -1,4 +1,4 @@
-"""Texts to rows and figures: `score_text`, and the `Scorer` behind it."""
+"""Texts to rows and figures: `score_text`, and the `Scorer` under it."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ def test_log_probabilities_equal_transformers(i: int) -> None:
     assert ids == GOLDEN["ids"][i]
     assert eot_token is not None
     without = token_logprobs(ids, model.params, model.hparams["n_head"])
-    behind_eot = token_logprobs([eot_token, *ids], model.params, model.hparams["n_head"])
+    after_eot = token_logprobs([eot_token, *ids], model.params, model.hparams["n_head"])
     np.testing.assert_allclose(without, GOLDEN["logprobs"][i], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(behind_eot, GOLDEN["logprobs_bos"][i], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(after_eot, GOLDEN["logprobs_bos"][i], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("golden", GOLDEN["windows"][-2:], ids=lambda golden: f"stride {golden['stride']}")
@@ -71,7 +71,7 @@ def test_ranks_and_entropies() -> None:
     assert scores.log_mass.shape == (len(ids), 0)
 
 
-def test_the_probability_of_sets_is_asked_behind_the_last_token_too() -> None:
+def test_the_probability_of_sets_is_asked_after_the_last_token_too() -> None:
     sets = (np.random.default_rng(1).random((N_VOCAB, 3)) < 0.3).astype(float)
     sets[:, 2] = 1
     for ids, scores in zip(TEXTS[:6], score_tokens(TEXTS[:6], PARAMS, N_HEAD, sets=sets), strict=True):

@@ -62,19 +62,19 @@ def test_surprisals_of_words_are_sums_over_their_tokens() -> None:
     encoder, params, n_head = SHAKESPEARE.encoder, SHAKESPEARE.params, SHAKESPEARE.hparams["n_head"]
     ids = encoder.encode("Friends, Romans,\n countrymen ")
     assert encoder.eot_token is not None
-    (behind_eot, without) = score_tokens([[encoder.eot_token, *ids], ids], params, n_head)
-    results = word_surprisals(encoder, ids, behind_eot)
+    (after_eot, without) = score_tokens([[encoder.eot_token, *ids], ids], params, n_head)
+    results = word_surprisals(encoder, ids, after_eot)
     assert [word.text for word, _ in results] == ["Friends,", "Romans,", "countrymen"]
     last = results[-1][0].end
-    assert sum(surprisal for _, surprisal in results) == pytest.approx(-behind_eot.logprob[:last].sum())
+    assert sum(surprisal for _, surprisal in results) == pytest.approx(-after_eot.logprob[:last].sum())
     first, *others = word_surprisals(encoder, ids, without)
     assert np.isnan(first[1])  # a part of it has no score
     assert others[0][1] == pytest.approx(-without.logprob[others[0][0].first - 1 : others[0][0].end - 1].sum())
 
 
 def test_corrected_surprisals_are_the_probabilities_of_words() -> None:
-    """In a language of four tokens the probability of a word can be counted: over all the ways in which a text goes on
-    for as long as the word lasts and ends, what shares the word is p(word)."""
+    """In a language of four tokens the probability of a word can be counted: of all the ways in which a text continues
+    for as long as the word lasts and ends, those that share the word are p(word)."""
     encoder = FourTokens()
     params = random_params(np.random.default_rng(2), hparams=HPARAMS | {"n_vocab": 4})
     text = [0, 3, 1, 2, 3, 0]  # " ab bab a"
