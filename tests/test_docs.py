@@ -65,14 +65,25 @@ def test_transcripts_are_real(where: str, command: str, printed: str, elsewhere:
     assert re.fullmatch(pattern, actual), f"{where}: `{command}` prints\n{actual}"
 
 
-@pytest.mark.parametrize(("where", "block"), blocks("python"))
-def test_python_examples_run(where: str, block: str) -> None:
-    """Examples with `>>>` are compared, the others must run."""
-    if ">>>" in block:
-        example = doctest.DocTestParser().get_doctest(block, {}, where, where, 0)
-        assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
-    else:
-        exec(compile(block, where, "exec"), {})
+def documents_with_python() -> dict[str, list[tuple[str, str]]]:
+    """Each document's Python blocks, in their order."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for where, block in blocks("python"):
+        found.setdefault(where.rpartition(":")[0], []).append((where, block))
+    return found
+
+
+@pytest.mark.parametrize("document", documents_with_python())
+def test_python_examples_run(document: str) -> None:
+    """Examples with `>>>` are compared, the others must run; a block knows the names of those before it."""
+    names: dict[str, object] = {}
+    for where, block in documents_with_python()[document]:
+        if ">>>" in block:
+            example = doctest.DocTestParser().get_doctest(block, names, where, where, 0)
+            assert doctest.DocTestRunner(verbose=False).run(example, clear_globs=False).failed == 0, where
+            names = example.globs
+        else:
+            exec(compile(block, where, "exec"), names)
 
 
 def test_links_lead_somewhere() -> None:
