@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from picogpt.model import gpt2
+from picogpt.performance import gpt2
 from picogpt.pretrained import load
 from picogpt.training.data import bits_per_character, split_text, validation_loss
 

@@ -152,7 +152,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
     from tqdm import tqdm
 
     from picogpt.checkpoints import n_params
-    from picogpt.model import gpt2
+    from picogpt.performance import gpt2
     from picogpt.performance.threads import one_blas_thread
     from picogpt.training.data import bits_per_character, validation_loss
     from picogpt.training.trainer import gpt2_loss_and_grads, training_steps

@@ -126,7 +126,7 @@ def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Opt
         yield {
             "prompt": prompts[name // args.n_samples],
             "text": "".join(until_stop([text], args.stop)),
-            "finish_reason": row[-1].finish_reason if row else "length",
+            "finish_reason": row[-1].finish_reason if row else (None if interrupted else "length"),
             "tokens": [
                 {
                     "id": token.id,

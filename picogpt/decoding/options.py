@@ -50,6 +50,7 @@ class TextOptions(SamplingOptions, total=False):
     """How to continue a text: the options of sampling, and when it ends."""
 
     seed: int | None  # the same seed gives the same text again
+    sample: bool  # draw tokens even where no other option asks for it
     stop: str | Sequence[str]  # the text ends before any of these
     min_length: int | None  # no end of text before so many tokens, those of the prompt included
     ignore_eos: bool  # continue after the end-of-text token
@@ -78,7 +79,11 @@ def given(chosen: Mapping[str, Any]) -> list[SamplingOption]:
     known = TextOptions.__annotations__
     if unknown := [name for name in chosen if name not in known]:
         raise TypeError(f"there is no option {', '.join(unknown)}; there are {', '.join(known)}")
-    return [option for option in SAMPLING_OPTIONS if chosen.get(option.name) not in (None, [], ())]
+    return [option for option in SAMPLING_OPTIONS if _has_value(option, chosen.get(option.name))]
+
+
+def _has_value(option: SamplingOption, value: Any) -> bool:
+    return value is not None and not (option.repeats and len(value) == 0)
 
 
 def make_transforms(chosen: Mapping[str, Any]) -> list[Transform]:
