@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from picogpt.performance.threads import BUSY, n_blas_threads, set_blas_threads
 from picogpt.performance.thresholds import FEW_ROWS
 
-WINDOW = 0.015  # seconds in whose course the processor time is meaningful: it is counted in steps of up to 4 ms
-MISSING = 0.3  # cores that this process must lack on average before fewer threads are tried
+WINDOW = 0.03  # seconds in whose course the processor time is meaningful: it is counted in steps of up to 4 ms
+MISSING = 0.4  # cores that this process must lack on average before fewer threads are tried
 N_COMPARED = 3  # layers with fewer threads that are compared with those before
 TRIAL = 0.03  # seconds for which trials must succeed before all threads are used again
 MIN_WAIT, MAX_WAIT = 0.1, 1.0  # seconds between trials; each that fails doubles them
