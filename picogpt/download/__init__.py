@@ -13,10 +13,10 @@ from pathlib import Path
 from picogpt.download.catalogue import Collection, Facts, File, find
 from picogpt.download.contents import check_content, check_facts, verify
 from picogpt.download.http import RetryPolicy, open_session, remote_size
-from picogpt.download.lock import locked
 from picogpt.download.part import Part, check_space
 from picogpt.download.transfer import Reporter, fetch
 from picogpt.errors import PicoGPTError
+from picogpt.lock import locked
 
 __all__ = ["Collection", "Facts", "File", "Reporter", "RetryPolicy", "download", "find", "plan", "verify"]
 

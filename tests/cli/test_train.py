@@ -158,7 +158,7 @@ def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         (["text", "--n-layer", "0"], "--n-layer"),
         (["text", "--save-every", "0"], "--save-every"),
         (["text", "--threads", "0"], "--threads"),
-        (["text", "--out", "text"], "is not empty"),
+        (["text", "--out", "text"], "is not a directory"),
         (["text", "--init", "shakespeare"], "leave out --n-vocab"),
         (["latin1"], "latin1 is not UTF-8"),
         (["--resume", "text"], "leave out"),
