@@ -1,5 +1,9 @@
 """Exceptions for bad input and the world outside. The command line prints the message as one line, no traceback."""
 
+from __future__ import annotations
+
+import os
+
 
 class PicoGPTError(ValueError):
     """Something the caller gave cannot be used; the message says what was wrong and what to do."""
@@ -11,3 +15,9 @@ class NetworkError(PicoGPTError):
     """Something outside failed, and went on failing when it was tried again; later it may work."""
 
     exit_status = 1
+
+
+def reason(error: OSError) -> str:
+    """What the system said, in a line: `path: No space left on device`."""
+    what = error.strerror or str(error) or type(error).__name__
+    return what if error.filename is None else f"{os.fsdecode(error.filename)}: {what}"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, reason
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -85,12 +85,6 @@ def map_file(path: Path) -> Bytes:
         if not os.fstat(file.fileno()).st_size:
             return np.empty(0, np.uint8)
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
-def reason(error: OSError) -> str:
-    """What the system said, in a line: `path: No space left on device`."""
-    what = error.strerror or str(error) or type(error).__name__
-    return what if error.filename is None else f"{os.fsdecode(error.filename)}: {what}"
 
 
 def write_text(path: Path, text: str) -> None:

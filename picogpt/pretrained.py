@@ -14,7 +14,7 @@ from picogpt.decoding.loop import generate_stream
 from picogpt.decoding.options import TextOptions, decoding_options
 from picogpt.decoding.stopping import until_stop
 from picogpt.errors import PicoGPTError
-from picogpt.files import publish
+from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
 from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
@@ -127,6 +127,8 @@ def save(
     if layout != "int8" and isinstance(params["wte"], Int8Rows):
         raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
+        for leftover in leftovers(directory):  # of conversions that were killed
+            shutil.rmtree(leftover, ignore_errors=True)
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
         elif layout == "int8":
@@ -138,7 +140,7 @@ def save(
             directory.rmdir()
         publish(partial, directory)
     except OSError as error:
-        raise PicoGPTError(f"cannot write {error.filename or directory}: {error.strerror}") from error
+        raise PicoGPTError(f"cannot write {directory}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

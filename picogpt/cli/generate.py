@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.text import add_special_option, check_argument, read_stdin, write_exactly
+from picogpt.cli.text import add_special_option, check_argument, read_stdin
 from picogpt.cli.writing import write_on, write_several
 from picogpt.decoding.options import SAMPLING_OPTIONS, decoding_options, make_transforms
 from picogpt.errors import PicoGPTError
@@ -62,7 +62,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    write_exactly()
     check(args)
     chosen = {option.name: getattr(args, option.name) for option in SAMPLING_OPTIONS}
     make_transforms(chosen)  # what is wrong is said before a model is loaded

@@ -77,7 +77,7 @@ def read_records(args: argparse.Namespace) -> Iterator[Record]:
             with Path(name).open("rb") as file:
                 yield from read_file(name, file, args)
         except OSError as error:
-            raise PicoGPTError(f"{name} cannot be read: {error.strerror}") from None
+            raise PicoGPTError(f"{name} cannot be read: {error.strerror or error}") from None
 
 
 def read_file(name: str, file: Iterable[bytes] | io.BufferedIOBase, args: argparse.Namespace) -> Iterator[Record]:

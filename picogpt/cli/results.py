@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -36,7 +37,7 @@ class Writer:
                     self._cut_off_last_text(path)
                 self.file = path.open("a", encoding="utf-8", newline="")
             except OSError as error:
-                raise PicoGPTError(f"{path} cannot be written: {error.strerror}") from None
+                raise PicoGPTError(f"{path} cannot be written: {error.strerror or error}") from None
             except (ValueError, LookupError, TypeError):
                 raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
 
@@ -45,10 +46,19 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         if self.file is not sys.stdout:
-            self.file.close()
+            with suppress(OSError):  # every text has been flushed; what a full disk refused has been told
+                self.file.close()
 
     def write(self, rows: Sequence[Row]) -> None:
         """One text's rows; they are with the operating system when this returns."""
+        try:
+            self._write(rows)
+        except OSError as error:
+            if self.file is not sys.stdout:
+                error.filename = self.file.name
+            raise
+
+    def _write(self, rows: Sequence[Row]) -> None:
         for row in rows:
             if self.columns is None:
                 self.columns = list(row)

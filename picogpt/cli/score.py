@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
 from picogpt.cli.results import Place, Row, Writer
-from picogpt.cli.text import add_special_option, check_argument, check_special, special_options, write_exactly
+from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    write_exactly()
     if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
         raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
     one_text = is_one_text(args)
@@ -263,4 +262,5 @@ def plot(scored: Scored, args: argparse.Namespace) -> None:
     try:
         figure.savefig(args.plot)
     except (OSError, ValueError) as error:
-        raise PicoGPTError(f"the plot cannot be written: {error}") from None
+        what = error.strerror or error if isinstance(error, OSError) else error
+        raise PicoGPTError(f"the plot {args.plot} cannot be written: {what}") from None

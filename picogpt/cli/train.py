@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.options import Parser
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, reason
 
 if TYPE_CHECKING:
     from picogpt.tokenizers import Tokenizer
@@ -159,7 +159,6 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
     from tqdm import tqdm
 
     from picogpt.checkpoints import n_params
-    from picogpt.files import reason
     from picogpt.performance import gpt2
     from picogpt.performance.threads import one_blas_thread
     from picogpt.training.data import bits_per_character, validation_loss

@@ -47,7 +47,7 @@ def download(
             return fetch_missing(collection, directory, reporter, policy)
     except OSError as error:
         raise PicoGPTError(
-            f"cannot write to {error.filename or directory}: {error.strerror}; choose another place"
+            f"cannot write to {error.filename or directory}: {error.strerror or error}; choose another place"
         ) from error
     finally:
         with contextlib.suppress(OSError):
