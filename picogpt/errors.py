@@ -19,5 +19,9 @@ class NetworkError(PicoGPTError):
 
 def reason(error: OSError) -> str:
     """What the system said, in a line: `path: No space left on device`."""
-    what = error.strerror or str(error) or type(error).__name__
-    return what if error.filename is None else f"{os.fsdecode(error.filename)}: {what}"
+    return what(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {what(error)}"
+
+
+def what(error: OSError) -> str:
+    """The same without the path; libraries raise errors that have a message only."""
+    return error.strerror or " ".join(map(str, error.args)) or type(error).__name__

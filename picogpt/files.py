@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-from picogpt.errors import PicoGPTError, reason
+from picogpt.errors import PicoGPTError, reason, what
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ def read_parts(path: Path, n_bytes: int = 1 << 24) -> Iterator[str]:
                     text = text[match.end() :]
             text += decoder.decode(b"", final=True)
     except OSError as error:
-        raise PicoGPTError(f"cannot read {path}: {error.strerror or error}") from error
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
     except UnicodeDecodeError as error:
         offset = n_read - len(error.object) + error.start  # the decoder may have kept bytes of the part before
         raise PicoGPTError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {offset}") from error
@@ -175,3 +175,8 @@ def sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
+    """The array's bytes in C order. On a full disk `ndarray.tofile` would say how many are missing, and not why."""
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -13,7 +13,7 @@ from picogpt.checkpoints import Layout
 from picogpt.decoding.loop import generate_stream
 from picogpt.decoding.options import TextOptions, decoding_options
 from picogpt.decoding.stopping import until_stop
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
@@ -140,7 +140,7 @@ def save(
             directory.rmdir()
         publish(partial, directory)
     except OSError as error:
-        raise PicoGPTError(f"cannot write {directory}: {error.strerror or error}") from error
+        raise PicoGPTError(f"cannot write {directory}: {what(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

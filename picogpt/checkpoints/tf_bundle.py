@@ -19,7 +19,7 @@ import numpy as np
 from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, number, parse_message, varint_field
 from picogpt.checkpoints.sorted_table import masked_crc32c, read_table, table_bytes
 from picogpt.errors import PicoGPTError
-from picogpt.files import Bytes, map_file, replacing, require_files
+from picogpt.files import Bytes, map_file, replacing, require_files, write_array
 from picogpt.types import Array
 
 DT_FLOAT = 1  # TensorFlow's number for float32
@@ -130,7 +130,7 @@ def write_bundle(prefix: Path, tensors: Mapping[str, Array]) -> None:
     with replacing(path) as file:
         for name in sorted(tensors):
             array = np.ascontiguousarray(tensors[name], "<f4")
-            array.tofile(file)
+            write_array(file, array)
             table.append((name.encode(), entry_bytes(array, offset)))
             offset += array.nbytes
     with replacing(index_path(prefix)) as file:

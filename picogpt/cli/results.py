@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 
 Row = dict[str, Any]  # column -> value
 Place = tuple[str, int]  # of a text in the input: the columns `source` and `row`, with which every row begins
@@ -37,7 +37,7 @@ class Writer:
                     self._cut_off_last_text(path)
                 self.file = path.open("a", encoding="utf-8", newline="")
             except OSError as error:
-                raise PicoGPTError(f"{path} cannot be written: {error.strerror or error}") from None
+                raise PicoGPTError(f"{path} cannot be written: {what(error)}") from None
             except (ValueError, LookupError, TypeError):
                 raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
 

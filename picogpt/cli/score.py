@@ -13,7 +13,7 @@ from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
 from picogpt.cli.results import Place, Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 
 if TYPE_CHECKING:
     from picogpt.scoring import Scorer, TextScore
@@ -262,5 +262,5 @@ def plot(scored: Scored, args: argparse.Namespace) -> None:
     try:
         figure.savefig(args.plot)
     except (OSError, ValueError) as error:
-        what = error.strerror or error if isinstance(error, OSError) else error
-        raise PicoGPTError(f"the plot {args.plot} cannot be written: {what}") from None
+        reason = what(error) if isinstance(error, OSError) else error
+        raise PicoGPTError(f"the plot {args.plot} cannot be written: {reason}") from None

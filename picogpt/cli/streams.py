@@ -8,6 +8,8 @@ import os
 import sys
 from contextlib import suppress
 
+from picogpt.errors import what
+
 
 class Notices(io.TextIOWrapper):
     """stderr for what is said about a run: when nobody can read it, the run goes on."""
@@ -49,4 +51,4 @@ def give_up_stdout() -> None:
 
 def why(error: OSError) -> str:
     """What is wrong with stdout, in words."""
-    return "standard output is closed" if error.errno == errno.EBADF else f"standard output: {error.strerror or error}"
+    return "standard output is closed" if error.errno == errno.EBADF else f"standard output: {what(error)}"

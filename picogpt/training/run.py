@@ -22,7 +22,7 @@ import numpy as np
 
 from picogpt.checkpoints import flatten, nest, openai, param_shapes, write_huggingface, write_openai
 from picogpt.checkpoints.names import check_hparams, check_shapes
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 from picogpt.files import leftovers, read_object, read_text, replacing
 from picogpt.lock import locked
 from picogpt.tokenizers import FILE_NAMES as TOKENIZER_FILES
@@ -222,7 +222,7 @@ def read_state(path: Path, hparams: HParams) -> State:
                 if name:
                     trees[tree][name] = arrays[key]
     except OSError as error:
-        raise PicoGPTError(f"cannot read {path}: {error.strerror or error}") from error
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
     except Exception as error:  # zipfile, zlib and NumPy have a dozen ways of saying that bytes are wrong
         raise PicoGPTError(f"{path} is damaged: {error}; the run cannot be resumed") from error
     for tree, flat in trees.items():
