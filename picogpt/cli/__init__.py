@@ -10,6 +10,8 @@ import os
 import sys
 from importlib import import_module
 
+import numpy as np
+
 from picogpt import __version__
 from picogpt.errors import PicoGPTError
 
@@ -50,12 +52,17 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("generate", argv)
     try:
-        status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
+        # what is not finite is an error that names its cause, and needs no warnings before it
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
         sys.stdout.flush()
         return status
     except PicoGPTError as error:
         print(f"picogpt: {error}", file=sys.stderr)
         return error.exit_status
+    except MemoryError as error:
+        print(f"picogpt: not enough memory; do less at once ({error or 'no size is known'})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

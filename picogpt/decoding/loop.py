@@ -10,7 +10,7 @@ import numpy as np
 
 from picogpt.decoding.lookup import LookupRows
 from picogpt.decoding.ranges import check_range
-from picogpt.decoding.rows import Rows
+from picogpt.decoding.rows import Rows, check_logits
 from picogpt.decoding.sampling import Transform, apply_transforms, choose, generators, log_softmax, near_tie
 from picogpt.errors import PicoGPTError
 from picogpt.types import Array, Ids, Params
@@ -47,7 +47,7 @@ class Options(TypedDict, total=False):
     eot_token: int | None  # the token that ends a row; None, the default, never ends one
     stop: Callable[[Ids], bool]  # given the ids written so far, whether they are enough
     slide: bool  # at n_ctx continue after the last half of the window; otherwise the row ends there
-    n_samples: int  # continuations a prompt, default 1; row i * n_samples + j is prompt i's j-th
+    n_samples: int  # continuations a prompt, 1 (the default) to 1000; row i * n_samples + j is prompt i's j-th
     lookup: bool  # one row only: guess tokens from earlier text, check many in one pass, see `picogpt.decoding.lookup`
     n_top: int | None  # give log-probabilities, and those of the n most likely tokens; default None
 
@@ -59,7 +59,8 @@ def generate(
 
     Prompt and continuation together have at most n_ctx tokens, unless `slide` is given. The ids do not contain
     `inputs`, nor the end token. `Options` says what else can be chosen; the same seed gives the same ids again.
-    Raises `PicoGPTError` for an empty prompt, one longer than n_ctx, and ids outside the vocabulary.
+    Raises `PicoGPTError` for an empty prompt, one longer than n_ctx, and ids outside the vocabulary; also when the
+    transforms leave no token to choose from, and for weights that are not finite.
     """
     return list(generate_stream(inputs, params, n_head, n_tokens_to_generate, **options))
 
@@ -109,6 +110,8 @@ def decode(
 ) -> Iterator[Token]:
     """The loop under all of these: every row's tokens as they are chosen. Rows that have ended cost nothing."""
     check_range("the number of samples", n_samples)
+    if n_top is not None:
+        check_range("the number of log-probabilities", n_top)
     if lookup and len(prompts) * n_samples != 1:
         raise PicoGPTError(f"lookup decodes one row, not {len(prompts) * n_samples}; leave it out for several")
     rows = (LookupRows if lookup else Rows)(prompts, params, n_head, n_tokens)
@@ -121,6 +124,7 @@ def decode(
 
     while len(rows.row_ids) and rows.end < rows.n_end:
         logits = rows.next_logits()
+        check_logits(logits, params)
         if n_samples > 1 and rows.end == rows.n_prompt:
             rows.repeat(n_samples)
             logits = logits.repeat(n_samples, axis=0)

@@ -39,6 +39,7 @@ RANGES = {
     "min_length": at_least(0),
     "the seed": at_least(0),
     "the number of tokens": at_least(0),
+    "the number of log-probabilities": at_least(0),
     "the number of samples": between(1, 1000),  # decoded side by side, as beams are: each has a cache of its own
     "the number of beams": between(1, 1000),
     "length_penalty": between(-10, 10),

@@ -122,6 +122,14 @@ class Rows:
         self.cache.select(rows)
 
 
+def check_logits(logits: Array, params: Params) -> None:
+    """Raises `PicoGPTError` for logits that are not all finite: nothing can be chosen by them."""
+    if not np.isfinite(logits).all():
+        from picogpt.checkpoints.names import explain_non_finite  # what reads models is not loaded without need
+
+        raise explain_non_finite(params)
+
+
 def check_prompts(prompts: Sequence[Sequence[int]], n_ctx: int, n_tokens: int) -> None:
     """Raises `PicoGPTError` for what no continuation can be decoded from."""
     check_range("the number of tokens", n_tokens)

@@ -46,7 +46,8 @@ def apply_transforms(transforms: Iterable[Transform], logits: Array, ids: IdsSoF
 
 
 def temperature(t: float) -> Transform:
-    """Divide the logits by t, 0 or from 1e-10 to 1e10: below 1 sharper, above 1 flatter; 0 leaves the likeliest alone."""
+    """Divide the logits by t, 0 or from 1e-10 to 1e10: below 1 sharper, above 1 flatter, and 0 leaves the most likely
+    token alone."""
     check_range("temperature", t)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
