@@ -103,7 +103,10 @@ def load(
             f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
             f"the files do not belong together"
         )
-    return GPT2(encoder, hparams, quantize_params(params) if dtype == "int8" else params)
+    if dtype == "int8":
+        checkpoints.check_finite(params, str(directory))
+        params = quantize_params(params)
+    return GPT2(encoder, hparams, params)
 
 
 def load_encoder_hparams_and_params(model_size: str = "124M", models_dir: str | os.PathLike[str] = "models") -> GPT2:

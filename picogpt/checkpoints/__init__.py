@@ -14,7 +14,7 @@ from typing import Literal
 from picogpt.checkpoints import huggingface, int8, openai
 from picogpt.checkpoints.huggingface import write as write_huggingface
 from picogpt.checkpoints.int8 import write as write_int8
-from picogpt.checkpoints.names import flatten, n_params, nest, param_shapes
+from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError, reason
 from picogpt.types import HParams, Params
@@ -22,11 +22,13 @@ from picogpt.types import HParams, Params
 __all__ = [
     "LAYOUTS",
     "Layout",
+    "check_finite",
     "flatten",
     "is_complete",
     "layout",
     "n_params",
     "nest",
+    "non_finite",
     "param_shapes",
     "read_checkpoint",
     "read_hparams",

@@ -10,7 +10,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from picogpt.errors import PicoGPTError
+from picogpt.performance.int8 import Int8Columns, Int8Rows
+from picogpt.performance.layout import Embedding
 from picogpt.types import Array, HParams, Params
 
 Shape = tuple[int, ...]
@@ -92,6 +96,41 @@ def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], sour
     problems = [f"{kind}: {', '.join(names)}" for kind, names in lists.items() if names]
     if problems:
         raise PicoGPTError(f"{source} does not hold the parameters of its model; {'; '.join(problems)}")
+
+
+def check_finite(params: Params, source: str) -> None:
+    """Raise a `PicoGPTError` that names the first parameter of `source` with a NaN or an infinity in it."""
+    if path := non_finite(params):
+        raise PicoGPTError(f"{source} is damaged: {path} has numbers that are not finite; download or copy it again")
+
+
+def non_finite(params: Params) -> str | None:
+    """The dotted path of the first parameter that has a NaN or an infinity in it, or None. Reads every weight."""
+    return next((path for path, param in flatten(params).items() if not is_finite(param)), None)
+
+
+def explain_non_finite(params: Params) -> PicoGPTError:
+    """The error for logits that are not finite, which names the first parameter that is to blame."""
+    if path := non_finite(params):
+        return PicoGPTError(f"the model is damaged: {path} has numbers that are not finite; download or copy it again")
+    return PicoGPTError("the model's weights are finite, but so large that its logits are not; it cannot be used")
+
+
+def is_finite(param: Array | Int8Rows | Int8Columns | Embedding) -> bool:
+    """Whether all numbers of a parameter are finite; of an int8 weight, its scales.
+
+    The sum of the squares is finite only where every number is, and BLAS takes it at the speed of the memory. It may
+    also be too large for the dtype; then we look closer.
+    """
+    if isinstance(param, Int8Columns):
+        param = param.T
+    if isinstance(param, Int8Rows):
+        param = param.scale
+    if isinstance(param, Embedding):
+        param = param.rows
+    numbers = param.ravel(order="K")
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.dot(numbers, numbers)) or np.isfinite(numbers).all())
 
 
 def nest(flat: Mapping[str, Array]) -> Params:

@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     except PicoGPTError as error:
         print(f"picogpt: {error}", file=sys.stderr)
         return error.exit_status
+    except MemoryError as error:
+        print(f"picogpt: not enough memory; do less at once ({error or 'no size is known'})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has left
@@ -77,5 +80,9 @@ def run(argv: list[str]) -> int:
         print(f"picogpt {__version__}")
         return 0
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("generate", argv)
-    status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
+    import numpy as np
+
+    # what is not finite is an error that names its cause, and needs no warnings before it
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
     return status

@@ -67,7 +67,7 @@ class Writer:
             if self.columns != list(row):
                 raise PicoGPTError(f"{self.file.name} was made with other options: its columns are {self.columns}")
             if self.form == "jsonl":
-                self.file.write(json.dumps(without_nan(row), ensure_ascii=False) + "\n")
+                self.file.write(json.dumps(without_nan(row), ensure_ascii=False, allow_nan=False) + "\n")
             else:
                 self._write_line([cell(value, 6 if self.form == "tsv" else 3) for value in row.values()])
         self.file.flush()
@@ -105,12 +105,12 @@ class Writer:
 
 
 def without_nan(value: Any) -> Any:
-    """The value as JSON has it: null for what is not a number."""
+    """The value as JSON has it: null for what is not a number, or infinite."""
     if isinstance(value, dict):
         return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, list):
         return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cell(value: Any, n_digits: int) -> str:

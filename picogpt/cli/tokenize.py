@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         print(*ids)
     elif args.json:
         tokens = [tokenizer.decode([i]) for i in ids]
-        print(json.dumps({**counts, "ids": ids, "tokens": tokens}, ensure_ascii=False))
+        print(json.dumps({**counts, "ids": ids, "tokens": tokens}, ensure_ascii=False, allow_nan=False))
     else:
         print(show(tokenizer, ids, in_colour()))
         print(*ids)
