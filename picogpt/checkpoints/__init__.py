@@ -90,7 +90,7 @@ def read_hparams(directory: Path) -> HParams:
 def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
     """The model's hparams, and its params in float32, read-only where they are mapped from the file.
 
-    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them all when parameters
+    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them when parameters
     are missing, unexpected or mis-shaped.
     """
     hparams = read_hparams(directory)
