@@ -11,7 +11,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,7 +24,7 @@ Bytes = npt.NDArray[np.uint8]
 
 JSON_SIZE = 1 << 22  # bytes that a model's JSON may have; a config has a thousand
 JSON_DEPTH = 16  # objects and lists within each other; a tokenizer.json has six
-NAME_SIZE = 255  # characters: no file system that matters has longer names
+NAME_SIZE = 200  # bytes; file systems take 255, and some names get an ending
 
 LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
@@ -129,10 +129,9 @@ def is_deeper(value: Any, depth: int) -> bool:
 
 def inside(directory: Path, name: object, source: Path) -> Path:
     """The file in `directory` that `source` calls `name`; raises `PicoGPTError` for what is no name within it."""
-    if isinstance(name, str) and name.isprintable():
-        parts = PureWindowsPath(name).parts  # which splits at both slashes, and knows drives
-        anchored = PureWindowsPath(name).anchor or PurePosixPath(name).anchor
-        if parts and not anchored and ".." not in parts and all(len(part) <= NAME_SIZE for part in parts):
+    if isinstance(name, str) and name.isprintable() and len(name.encode()) <= NAME_SIZE:
+        path = PureWindowsPath(name)  # which splits at both slashes, and knows drives
+        if path.name and not path.anchor and ".." not in path.parts:
             return directory / name
     raise PicoGPTError(f"{source} names the file {shown(name)}, which is not in the model's directory")
 

@@ -69,13 +69,15 @@ def layout(directory: Path) -> Layout:
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the model's weights, whether they are there or not."""
     _, reader = LAYOUTS[layout(directory)]
-    return reader.weight_files(directory)
+    with readable():
+        return reader.weight_files(directory)
 
 
 def is_complete(directory: Path) -> bool:
     """Whether the directory holds a model, and all of its weights."""
     try:
-        return all(path.is_file() for path in weight_files(directory))
+        with readable():
+            return all(path.is_file() for path in weight_files(directory))
     except PicoGPTError:
         return False
 
