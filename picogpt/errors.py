@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from reprlib import Repr
 
 
 class PicoGPTError(ValueError):
@@ -25,3 +27,23 @@ def reason(error: OSError) -> str:
 def what(error: OSError) -> str:
     """The same without the path; libraries raise errors that have a message only."""
     return error.strerror or " ".join(map(str, error.args)) or type(error).__name__
+
+
+SHORT = Repr()
+SHORT.maxstring = SHORT.maxother = 80
+NAMES, NAME_SIZE = 20, 300  # in a list of them
+
+
+def shown(value: object) -> str:
+    """A value from a file as a message has it: its repr, shortened, so that it is one line whatever it is."""
+    try:
+        return SHORT.repr(value)
+    except ValueError:  # Python's limit of digits
+        return "a number of thousands of digits"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names from a file as a message has them: the first of them, and how many more there are."""
+    names = list(names)
+    first = [name if name.isprintable() and len(name) <= NAME_SIZE else shown(name) for name in names[:NAMES]]
+    return ", ".join(first) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")

@@ -69,13 +69,15 @@ def layout(directory: Path) -> Layout:
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the model's weights, whether they are there or not."""
     _, reader = LAYOUTS[layout(directory)]
-    return reader.weight_files(directory)
+    with readable():
+        return reader.weight_files(directory)
 
 
 def is_complete(directory: Path) -> bool:
     """Whether the directory holds a model, and all of its weights."""
     try:
-        return all(path.is_file() for path in weight_files(directory))
+        with readable():
+            return all(path.is_file() for path in weight_files(directory))
     except PicoGPTError:
         return False
 
@@ -90,7 +92,7 @@ def read_hparams(directory: Path) -> HParams:
 def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
     """The model's hparams, and its params in float32, read-only where they are mapped from the file.
 
-    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them all when parameters
+    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them when parameters
     are missing, unexpected or mis-shaped.
     """
     hparams = read_hparams(directory)

@@ -20,8 +20,8 @@ from picogpt.checkpoints.names import (
     param_shapes,
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
-from picogpt.errors import PicoGPTError
-from picogpt.files import read_object, replacing
+from picogpt.errors import PicoGPTError, shown
+from picogpt.files import inside, read_object, replacing
 from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
@@ -51,7 +51,7 @@ def read_hparams(path: Path) -> HParams:
     n_embd = config.get("n_embd")
     supported = SUPPORTED | {"n_inner": (None, 4 * n_embd if isinstance(n_embd, int) else None)}
     wrong = [
-        f"{key} = {config[key]!r} (not {' or '.join(map(repr, values))})"
+        f"{key} = {shown(config[key])} (not {' or '.join(map(shown, values))})"
         for key, values in supported.items()
         if key in config and config[key] not in values
     ]
@@ -69,7 +69,7 @@ def weight_files(directory: Path) -> list[Path]:
     weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise PicoGPTError(f"{index} has no weight_map, which says what file each weight is in")
-    return sorted({directory / str(name) for name in weight_map.values()})
+    return sorted({inside(directory, name, index) for name in weight_map.values()})
 
 
 def read_params(directory: Path, hparams: HParams) -> Params:
@@ -83,14 +83,22 @@ def read_params(directory: Path, hparams: HParams) -> Params:
 
 
 def read_tensors(paths: Iterable[Path]) -> dict[str, Stored]:
-    """The tensors of all the files, by their names without prefix."""
-    return {name.removeprefix(PREFIX): tensor for path in paths for name, tensor in read_safetensors(path).items()}
+    """The tensors of all the files, by their names without prefix. Raises `PicoGPTError` where one is there twice."""
+    tensors: dict[str, Stored] = {}
+    for path in paths:
+        for name, tensor in read_safetensors(path).items():
+            if tensors.setdefault(name.removeprefix(PREFIX), tensor) is not tensor:
+                raise PicoGPTError(f"{path} has {shown(name)}, which is stored already; download or copy it again")
+    return tensors
 
 
 def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -> None:
     """Raise `PicoGPTError` when the tensors of `source`, as `read_tensors` names them, are not the model's."""
-    found = {name: tensor.shape for name, tensor in stored.items() if name != OUTPUT and not BUFFER.fullmatch(name)}
-    check_shapes(found, {huggingface_name(path): shape for path, shape in param_shapes(hparams).items()}, str(source))
+    found = {name: tensor.shape for name, tensor in stored.items() if not BUFFER.fullmatch(name)}
+    expected = {huggingface_name(path): shape for path, shape in param_shapes(hparams).items()}
+    if OUTPUT in stored:
+        expected[OUTPUT] = expected[huggingface_name("wte")]
+    check_shapes(found, expected, str(source))
 
 
 def write(

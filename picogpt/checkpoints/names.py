@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.performance.int8 import Int8Columns, Int8Rows
 from picogpt.performance.layout import Embedding
 from picogpt.types import Array, HParams, Params
 
 Shape = tuple[int, ...]
+
+MOST_LAYERS = 1000  # twenty times GPT-2's largest; a count of millions is a damaged file
+MOST = 2**31 - 1  # of everything else
 
 HPARAMS = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")
 
@@ -29,9 +32,9 @@ def check_hparams(hparams: Mapping[str, object], source: str) -> HParams:
         raise PicoGPTError(f"{source} does not say the model's {', '.join(missing)}")
     checked: HParams = {}
     for name in HPARAMS:
-        value = hparams[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise PicoGPTError(f"{source} has {name} = {value!r}; it must be a whole number of at least 1")
+        value, most = hparams[name], MOST_LAYERS if name == "n_layer" else MOST
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise PicoGPTError(f"{source} has {name} = {shown(value)}; it must be a whole number from 1 to {most:,}")
         checked[name] = value
     if checked["n_embd"] % checked["n_head"]:
         raise PicoGPTError(
@@ -82,9 +85,9 @@ def huggingface_name(path: str) -> str:
 
 
 def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], source: str) -> None:
-    """Raise one `PicoGPTError` that lists every missing, unexpected and mis-shaped parameter of `source`."""
+    """Raise one `PicoGPTError` that lists the missing, unexpected and mis-shaped parameter of `source`."""
     wrong = [
-        f"{name} is {list(found[name])} and not {list(shape)}"
+        f"{name} is {shown(list(found[name]))} and not {list(shape)}"
         for name, shape in expected.items()
         if name in found and tuple(found[name]) != shape
     ]
@@ -93,7 +96,7 @@ def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], sour
         "unexpected": [name for name in found if name not in expected],
         "mis-shaped": wrong,
     }
-    problems = [f"{kind}: {', '.join(names)}" for kind, names in lists.items() if names]
+    problems = [f"{kind}: {listed(names)}" for kind, names in lists.items() if names]
     if problems:
         raise PicoGPTError(f"{source} does not hold the parameters of its model; {'; '.join(problems)}")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from picogpt.checkpoints.names import Shape, check_hparams, check_shapes, flatten, nest, openai_name, param_shapes
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
 from picogpt.errors import PicoGPTError
-from picogpt.files import read_object, replacing, require_files
+from picogpt.files import check_size, inside, read_object, replacing, require_files
 from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
 CHECKPOINT = "checkpoint"
 PREFIX = "model.ckpt"
+CHECKPOINT_SIZE = 1 << 16  # bytes; TensorFlow lists the last few checkpoints in it
 
 
 def read_hparams(path: Path) -> HParams:
@@ -24,16 +25,17 @@ def read_hparams(path: Path) -> HParams:
 
 
 def read_prefix(path: Path) -> Path:
-    """What the checkpoint's files begin with, relative to the directory, from the file `checkpoint`.
+    """What the checkpoint's files begin with, beside the file `checkpoint` at `path`, which names them.
 
     It may say where they once were: a path from another machine's root stands for its last part.
     """
     require_files([path])
+    check_size(path, CHECKPOINT_SIZE)
     found = re.search(r'^model_checkpoint_path: *"(.+)"', path.read_text(encoding="utf-8", errors="replace"), re.M)
     if not found:
         raise PicoGPTError(f'{path} has no line like model_checkpoint_path: "{PREFIX}"; download or copy it again')
-    prefix = Path(found[1])
-    return Path(prefix.name) if prefix.is_absolute() else prefix
+    prefix = PureWindowsPath(found[1])  # which knows both systems' roots
+    return inside(path.parent, prefix.name if prefix.anchor else found[1], path)
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -41,7 +43,7 @@ def weight_files(directory: Path) -> list[Path]:
     checkpoint = directory / CHECKPOINT
     if not checkpoint.is_file():
         return [checkpoint]
-    prefix = directory / read_prefix(checkpoint)
+    prefix = read_prefix(checkpoint)
     index = index_path(prefix)
     if not index.is_file():
         return [checkpoint, index]
@@ -55,7 +57,7 @@ def stored_shape(path: str, shape: Shape) -> Shape:
 
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters as read-only views of the mapped files. Raises `PicoGPTError` when they are not the model's."""
-    prefix = directory / read_prefix(directory / CHECKPOINT)
+    prefix = read_prefix(directory / CHECKPOINT)
     tensors = read_bundle(prefix)
     check_params({name: tensor.shape for name, tensor in tensors.items()}, hparams, index_path(prefix))
     return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in param_shapes(hparams).items()})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
 from picogpt.cli.records import files
-from picogpt.errors import PicoGPTError, reason
+from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
 from picogpt.lock import locked
 
@@ -110,9 +110,3 @@ def names(inputs: Any) -> str:
     """The inputs of a description, as their names."""
     parts = inputs if isinstance(inputs, list) else []
     return ", ".join(str(part.get("name", "a text")) for part in parts if isinstance(part, dict)) or "standard input"
-
-
-def shown(value: Any) -> str:
-    """A value, short enough for a line."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:12]}…"

@@ -316,13 +316,13 @@ def test_a_killed_run_goes_on_wherever_it_was_killed(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--nats"], 'unit was "bits" and is "nats"'),
-        (["--words"], 'rows was "text" and is "word"'),
-        (["--no-bos"], "bos was 1023 and is null"),
+        (["--nats"], "unit was 'bits' and is 'nats'"),
+        (["--words"], "rows was 'text' and is 'word'"),
+        (["--no-bos"], "bos was 1023 and is None"),
         (["--stride", "5"], "stride was 128 and is 5"),
-        (["--special", "text"], 'special was null and is "text"'),
-        (["--dtype", "int8"], 'dtype was "float32" and is "int8"'),
-        (["--column", "said"], 'column was "text" and is "said"'),
+        (["--special", "text"], "special was None and is 'text'"),
+        (["--dtype", "int8"], "dtype was 'float32' and is 'int8'"),
+        (["--column", "said"], "column was 'text' and is 'said'"),
         (["other.txt"], "the input was texts.txt and is other.txt, texts.txt"),
     ],
 )
