@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from picogpt.checkpoints.names import flatten
 from picogpt.performance.int8 import Int8Columns, Int8Rows
-from picogpt.performance.layout import Embedding
+from picogpt.performance.layout import Embedding, Untied
 from picogpt.types import Params
 
 
@@ -30,11 +30,15 @@ def fingerprint(params: Params) -> str:
 
 
 def arrays(param: Any) -> Iterator[npt.NDArray[Any]]:
-    """The arrays that a parameter is kept in: one, or an int8 matrix and its scales."""
-    if isinstance(param, Embedding):
+    """The arrays that a parameter is kept in: one, or an int8 matrix and its scales, or an output layer besides."""
+    if isinstance(param, Untied):
+        yield from (*arrays(param.rows), *arrays(param.head))
+    elif isinstance(param, Embedding):
         yield param.rows
     elif isinstance(param, Int8Columns | Int8Rows):
         rows = param.T if isinstance(param, Int8Columns) else param
         yield from (rows.q, rows.scale)
-    else:
+    elif hasattr(param, "shape"):
         yield param
+    else:  # an epsilon, an activation
+        yield np.array(getattr(param, "__name__", repr(param)).encode())

@@ -7,8 +7,18 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
-from picogpt.checkpoints.names import Shape, check_hparams, check_shapes, flatten, nest, openai_name, param_shapes
+from picogpt.checkpoints.names import (
+    N_INNER,
+    Shape,
+    check_hparams,
+    check_shapes,
+    flatten,
+    nest,
+    openai_name,
+    param_shapes,
+)
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
+from picogpt.checkpoints.variants import is_plain
 from picogpt.errors import PicoGPTError
 from picogpt.files import check_size, inside, read_object, replacing, require_files
 from picogpt.types import HParams, Params
@@ -16,6 +26,7 @@ from picogpt.types import HParams, Params
 HPARAMS = "hparams.json"
 CHECKPOINT = "checkpoint"
 PREFIX = "model.ckpt"
+OPTIMIZER = re.compile(r"global_step|beta[12]_power(_\d+)?|.*/(Adam|Adam_1|Momentum|ExponentialMovingAverage)")
 CHECKPOINT_SIZE = 1 << 16  # bytes; TensorFlow lists the last few checkpoints in it
 
 
@@ -63,6 +74,15 @@ def read_params(directory: Path, hparams: HParams) -> Params:
     return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in param_shapes(hparams).items()})
 
 
+def optimizer_variables(directory: Path) -> list[str]:
+    """What training left in the checkpoint besides the model; it is not loaded."""
+    return [
+        name
+        for name in read_index(index_path(read_prefix(directory / CHECKPOINT))).entries
+        if OPTIMIZER.fullmatch(name)
+    ]
+
+
 def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> None:
     """Raise `PicoGPTError` when the tensors of `source`, name -> shape, are not the model's parameters."""
     expected = {openai_name(path): stored_shape(path, shape) for path, shape in param_shapes(hparams).items()}
@@ -75,6 +95,8 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     `prefix` is what the checkpoint's own files are called. A prefix that is new in the directory keeps the model that
     is there whole until the file `checkpoint`, written last, names the new one.
     """
+    if not is_plain(params) or N_INNER in hparams:
+        raise PicoGPTError("OpenAI's layout is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
     flat = flatten(params)
     shapes = param_shapes(hparams)
     check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")

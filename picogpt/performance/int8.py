@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
+from picogpt.performance.layout import Untied
 from picogpt.performance.threads import each
 from picogpt.performance.thresholds import INT8_FEW_PARTS, INT8_PART
 from picogpt.types import Array, Params
@@ -108,11 +109,17 @@ def quantize_params(params: Params) -> Params:
 
     Params that are int8 already are returned as they are.
     """
-    if isinstance(params["wte"], Int8Rows):
+    wte = params["wte"]
+    if isinstance(wte, Int8Rows) or (isinstance(wte, Untied) and isinstance(wte.head, Int8Rows)):
         return params
 
     def int8(layers: Params) -> Params:
-        return {name: {"w": Int8Rows.nearest(p["w"].T).T, "b": p["b"]} for name, p in layers.items()}
+        return {
+            name: {"w": Int8Rows.nearest(p["w"].T).T, "b": p["b"]} if isinstance(p, dict) else p
+            for name, p in layers.items()
+        }
 
     blocks = [{**block, "attn": int8(block["attn"]), "mlp": int8(block["mlp"])} for block in params["blocks"]]
-    return {**params, "wte": Int8Rows.nearest(params["wte"]), "blocks": blocks}
+    if isinstance(wte, Untied):
+        return {**params, "wte": Untied(Int8Rows.nearest(wte.rows), Int8Rows.nearest(wte.head)), "blocks": blocks}
+    return {**params, "wte": Int8Rows.nearest(wte), "blocks": blocks}

@@ -22,6 +22,7 @@ import numpy as np
 
 from picogpt.checkpoints import flatten, nest, openai, param_shapes, write_huggingface, write_openai
 from picogpt.checkpoints.names import check_hparams, check_shapes
+from picogpt.checkpoints.variants import is_plain
 from picogpt.errors import PicoGPTError, what
 from picogpt.files import leftovers, read_object, read_text, replacing
 from picogpt.lock import locked
@@ -66,6 +67,8 @@ class Run:
 
         Raises `PicoGPTError` when there is something in the directory, or the text is too short for the context.
         """
+        if not is_plain(params):
+            raise PicoGPTError("only GPT-2 itself can be trained: this model has another activation, epsilon or output")
         clear_unfinished(out)
         if not is_free(out):
             raise PicoGPTError(f"{out} is not empty; choose another --out, or continue a run there with --resume {out}")
