@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, messages, number, parse_message, varint_field
-from picogpt.checkpoints.sorted_table import masked_crc32c, read_table, table_bytes
-from picogpt.errors import PicoGPTError, shown
+from picogpt.checkpoints.sorted_table import crc32c_is_fast, masked_crc32c, read_table, table_bytes
+from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.files import Bytes, check_size, map_file, replacing, require_files
+from picogpt.performance.threads import each
 from picogpt.types import Array
 
 DT_FLOAT = 1  # TensorFlow's number for float32
@@ -54,7 +55,8 @@ def data_paths(prefix: Path, n_shards: int) -> list[Path]:
 def read_bundle(prefix: Path) -> dict[str, Array]:
     """Every tensor by its name, as read-only views of the memory-mapped data files: no weight is copied.
 
-    Raises `PicoGPTError` for a missing, truncated or damaged file and for tensors that are not float32.
+    Raises `PicoGPTError` for a missing, truncated or damaged file and for tensors that are not float32. Where
+    checksums are fast every byte is read and checked.
     """
     index = read_index(index_path(prefix))
     for name, entry in index.entries.items():
@@ -64,8 +66,10 @@ def read_bundle(prefix: Path) -> dict[str, Array]:
             )
         if entry.size != 4 * math.prod(entry.shape):
             raise PicoGPTError(f"{index_path(prefix)} is damaged: {entry.size} bytes for {name} {list(entry.shape)}")
-    tensors = tensor_bytes(index, data_paths(prefix, index.n_shards))
-    return {name: data.view("<f4").reshape(index.entries[name].shape) for name, data in tensors}
+    paths = data_paths(prefix, index.n_shards)
+    if crc32c_is_fast():
+        check_data(index, paths)
+    return {name: data.view("<f4").reshape(index.entries[name].shape) for name, data in tensor_bytes(index, paths)}
 
 
 def tensor_bytes(index: Index, paths: Sequence[Path]) -> Iterator[tuple[str, Bytes]]:
@@ -87,9 +91,22 @@ def data_sizes(index: Index) -> list[int]:
     return sizes
 
 
-def damaged_tensors(index: Index, paths: Sequence[Path]) -> list[str]:
-    """The names of the tensors whose bytes do not match the checksum in the index. Reads every byte."""
-    return [name for name, data in tensor_bytes(index, paths) if masked_crc32c(data) != index.entries[name].crc32c]
+def check_data(index: Index, paths: Sequence[Path]) -> None:
+    """Read every byte, and raise a `PicoGPTError` that names the tensors that do not match their checksum."""
+    damaged = set()
+
+    def check(tensor: tuple[str, Bytes]) -> None:
+        name, data = tensor
+        if masked_crc32c(data) != index.entries[name].crc32c:
+            damaged.add(name)
+
+    # the largest first, so that no thread is left alone with it
+    each(check, sorted(tensor_bytes(index, paths), key=lambda tensor: -tensor[1].size))
+    if damaged:
+        where, which = listed(map(str, paths)), listed(name for name in index.entries if name in damaged)
+        raise PicoGPTError(
+            f"{where} is damaged: the bytes of {which} do not match their checksum; download or copy it again"
+        )
 
 
 def read_index(path: Path) -> Index:

@@ -31,9 +31,12 @@ def write_ids(path: Path, ids: list[int], n_vocab: int) -> None:
 
 def map_ids(path: Path, n_vocab: int) -> Ids:
     """What `write_ids` wrote, memory-mapped: a page is read when a window needs it."""
+    dtype = id_type(n_vocab)
     if not path.is_file() or not path.stat().st_size:
         raise PicoGPTError(f"{path} is missing or empty; start the run again")
-    return np.memmap(path, id_type(n_vocab), mode="r")
+    if path.stat().st_size % dtype.itemsize:
+        raise PicoGPTError(f"{path} is damaged: it ends within an id of {dtype.itemsize} bytes; start the run again")
+    return np.memmap(path, dtype, mode="r")
 
 
 def id_type(n_vocab: int) -> np.dtype[np.unsignedinteger]:
