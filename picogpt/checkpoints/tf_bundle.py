@@ -26,6 +26,7 @@ from picogpt.types import Array
 DT_FLOAT = 1  # TensorFlow's number for float32
 INDEX_SIZE = 1 << 19  # bytes; GPT-2's largest has 580 tensors in 20,000, and the most layers we read fit in here
 MOST_AXES = 8
+FEW_BYTES = 1 << 24  # up to here one thread has checked them before others are woken
 
 
 class Entry(NamedTuple):
@@ -101,7 +102,8 @@ def check_data(index: Index, paths: Sequence[Path]) -> None:
             damaged.add(name)
 
     # the largest first, so that no thread is left alone with it
-    each(check, sorted(tensor_bytes(index, paths), key=lambda tensor: -tensor[1].size))
+    tensors = sorted(tensor_bytes(index, paths), key=lambda tensor: -tensor[1].size)
+    each(check, tensors, sum(data_sizes(index)) > FEW_BYTES)
     if damaged:
         where, which = listed(map(str, paths)), listed(name for name in index.entries if name in damaged)
         raise PicoGPTError(
