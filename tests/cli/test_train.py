@@ -133,6 +133,7 @@ def test_weights_that_went_wrong_never_replace_good_ones(
     name: str, wrong: float, text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A step's loss is that of the weights before it: the weights after the last step were saved unseen."""
+
     def overshooting(params: Any, *others: Any, **settings: Any) -> None:
         adamw(params, *others, **settings)
         if others[3] == 3:  # the step
