@@ -84,7 +84,7 @@ def one_blas_thread() -> Iterator[bool]:
         taken = threading.get_ident(), limiter.restore_original_limits
         TAKEN.append(taken)
         try:
-            yield bool(blas().info())
+            yield bool(blas().lib_controllers)
         finally:
             TAKEN.remove(taken)
 
