@@ -1,30 +1,8 @@
-"""The numbers that each option of decoding may have: finite ones, at which float32 still tells tokens apart.
-
-A number that is not one (NaN) is in no range.
-"""
+"""The numbers that each option of decoding may have: those at which float32 still tells tokens apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-from picogpt.errors import PicoGPTError
-
-
-class Range(NamedTuple):
-    """Which numbers are allowed, in words that come after "must be"."""
-
-    words: str
-    holds: Callable[[float], bool]
-
-
-def at_least(least: int) -> Range:
-    return Range(f"{least} or more", lambda x: x >= least)
-
-
-def between(least: float, most: float) -> Range:
-    return Range(f"from {least} to {most}", lambda x: least <= x <= most)
-
+from picogpt.ranges import Range, at_least, between
 
 RANGES = {
     "repetition_penalty": between(0.001, 1000),
@@ -48,5 +26,4 @@ RANGES = {
 
 def check_range(name: str, value: float) -> None:
     """Raises `PicoGPTError` for a value that is not in the range of `name`."""
-    if not RANGES[name].holds(value):
-        raise PicoGPTError(f"{name} must be {RANGES[name].words}, not {value}")
+    RANGES[name].check(name, value)

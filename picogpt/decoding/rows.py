@@ -87,7 +87,7 @@ class Rows:
         """Put ids into the columns from `end` on."""
         missing = self.end + ids.shape[1] - self.ids.shape[1]
         if missing > 0:
-            more = np.zeros((len(self.ids), missing + self.end), np.int64)  # twice as many, so that few grow often
+            more = np.zeros((len(self.ids), missing + self.end), np.int64)  # doubled, so that it seldom grows
             self.ids = np.concatenate([self.ids, more], axis=1)
         self.ids[:, self.end : self.end + ids.shape[1]] = ids
 

@@ -145,8 +145,10 @@ class Run:
     def save(self) -> None:
         """The losses so far, the state to continue from, and the model to use.
 
-        In this order: losses that the state knows nothing of are left out when the run continues.
+        In this order: losses that the state knows nothing of are left out when the run continues. Raises
+        `PicoGPTError`, before anything is written, where the state is not finite.
         """
+        self.state.check()
         write_log(self.out / "loss.csv", self.log)
         write_state(self.out / "training" / "state.npz", self.state)
         self.save_model()

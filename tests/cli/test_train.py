@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import picogpt.training.trainer
-from picogpt.checkpoints import read_checkpoint
+from picogpt.checkpoints import flatten, nest, read_checkpoint
 from picogpt.cli import main
-from picogpt.pretrained import load
+from picogpt.pretrained import load, save
+from picogpt.training.optimizer import adamw
 from picogpt.training.run import Run
 
 TEXT = "".join(f"{i} times {i} is {i * i}.\n" for i in range(200))
@@ -127,6 +128,43 @@ def test_a_loss_that_is_no_number_names_the_step_and_the_last_checkpoint(
     assert Run.resume(Path("model")).state.step == 2
 
 
+@pytest.mark.parametrize("name", ["wte", "blocks.0.ln_1.g"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e38])
+def test_weights_that_went_wrong_never_replace_good_ones(
+    name: str, wrong: float, text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step's loss is that of the weights before it: the weights after the last step were saved unseen."""
+
+    def overshooting(params: Any, *others: Any, **settings: Any) -> None:
+        adamw(params, *others, **settings)
+        if others[3] == 3:  # the step
+            params[name][:] = wrong
+
+    monkeypatch.setattr(picogpt.training.trainer, "adamw", overshooting)
+    for steps in (4, 6):  # it is the last step, or there would be others
+        assert train(text, "--out", f"model{steps}", "--save-every", "2", "--eval-every", "1000", steps=steps) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("picogpt: step 4: ")
+        assert message.endswith(f"try a smaller lr. The checkpoint of step 2 in model{steps} is whole")
+        run = Run.resume(Path(f"model{steps}"))
+        assert run.state.step == 2
+        run.state.check()
+        assert np.isfinite(load(f"model{steps}").params["wte"]).all()
+
+
+def test_a_model_that_is_not_finite_is_not_trained(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = load("shakespeare")
+    flat = {name: array.copy() for name, array in flatten(model.params).items()}
+    flat["blocks.1.attn.c_attn.b"][7] = np.nan
+    save(model._replace(params=nest(flat)), "broken")
+    capsys.readouterr()
+    assert main(["train", str(text), "--init", "broken", "--out", "model", "--steps", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "blocks.1.attn.c_attn.b has numbers that are not finite" in message
+    assert message.count("\n") == 1
+    assert not Path("model").exists()
+
+
 def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What was saved before stays; what was being written disappears."""
     saves: Iterator[int] = iter(range(100))
@@ -155,7 +193,10 @@ def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         (["text", "--n-vocab", "100"], "n_vocab"),
         (["text", "--tokenizer", "letters"], "letters"),
         (["text", "--dropout", "1"], "dropout"),
-        (["text", "--steps", "0"], "steps must be at least 1"),
+        (["text", "--steps", "0"], "steps must be 1 or more, not 0"),
+        (["text", "--weight-decay", "nan"], "weight_decay must be from 0 to 1, not nan"),
+        (["text", "--lr", "1e30"], "lr must be above 0 and at most 1, not 1e+30"),
+        (["text", "--beta2", "inf"], "beta2 must be 0 or more and below 1, not inf"),
         (["text", "--n-layer", "0"], "--n-layer"),
         (["text", "--save-every", "0"], "--save-every"),
         (["text", "--threads", "0"], "--threads"),
