@@ -9,7 +9,8 @@ Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` tou
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # type checkers take it for true; `typing` itself loads with what needs it
 
 if TYPE_CHECKING:
     from picogpt.cache import KVCache

@@ -76,7 +76,7 @@ def test_a_full_disk_is_one_line_with_the_path(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"texts", "scores.jsonl", "scores.jsonl.meta.json"}
 
 
-@pytest.mark.parametrize("module", ["picogpt.cli", "argparse", "numpy", "regex", "picogpt.tokenizers.bpe"])
+@pytest.mark.parametrize("module", ["picogpt.cli", "argparse", "numpy", "datetime", "regex", "picogpt.tokenizers.bpe"])
 def test_ctrl_c_while_a_module_loads_leaves_no_traceback(module: str) -> None:
     code = f"""
 import os, runpy, signal, sys
