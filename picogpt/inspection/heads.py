@@ -77,7 +77,9 @@ def attention_to(
     patterns: Sequence[Array], places: npt.NDArray[np.bool_], hint: str
 ) -> Array:  # [..., n_q, n_k] -> [n_layer, n_head]
     """The attention that falls on these places, as a mean over the queries, of every row, that have any."""
-    *batch, n_head, n_q, _ = patterns[0].shape
+    *batch, n_head, n_q, n_k = patterns[0].shape
+    if places.shape[-1] != n_k:
+        raise PicoGPTError(f"the patterns are of {n_k} tokens, the ids are {places.shape[-1]}; give both of one prompt")
     n_queries = np.broadcast_to(places.any(axis=-1), (*batch, n_q)).sum()
     if not n_queries:
         raise PicoGPTError(f"no token of the prompt has a position to be scored for: {hint}")

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
-from picogpt.inspection.targets import check_same_shape, logit_direction, position_in
+from picogpt.inspection.targets import check_same_shape, logit_direction, prompt_ids
 from picogpt.inspection.trace import Trace, trace
-from picogpt.model import as_ids, layer_norm, transformer_block
+from picogpt.model import layer_norm, transformer_block
 from picogpt.performance.driver import through_blocks
 from picogpt.types import Array, Ids, Params
 
@@ -76,10 +76,9 @@ def activation_patching(
 
 def one_prompt(inputs: npt.ArrayLike) -> Ids:  # [n_seq]
     """The ids of one prompt; raises `PicoGPTError` for several, and for one without tokens."""
-    ids = as_ids(inputs)
+    ids = prompt_ids(inputs)
     if ids.ndim > 1:
         raise PicoGPTError(f"patching takes one prompt at a time, not ids of shape {ids.shape}")
-    position_in(ids, -1)
     return ids
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy.typing as npt
+
 from picogpt.errors import PicoGPTError
+from picogpt.model import as_ids
 from picogpt.tokenizers import Tokenizer, token_bytes
 from picogpt.types import Array, Ids, Params
 
@@ -34,11 +37,17 @@ def logit_direction(params: Params, target: int, foil: int | None = None) -> Arr
     return rows[0]
 
 
+def prompt_ids(inputs: npt.ArrayLike) -> Ids:  # [n_seq] or [batch, n_seq]
+    """The ids as an array; raises `PicoGPTError` where there are none, and for what the model refuses."""
+    ids = as_ids(inputs)
+    if not ids.size:
+        raise PicoGPTError("the prompt has no tokens, so there is nothing to look at")
+    return ids
+
+
 def position_in(ids: Ids, position: int) -> int:
     """The position, counted from the front; raises `PicoGPTError` for one that the prompt does not have."""
     n_seq = ids.shape[-1]
-    if not n_seq:
-        raise PicoGPTError("the prompt has no tokens")
     if not -n_seq <= position < n_seq:
         raise PicoGPTError(f"there is no position {position}, the prompt has positions 0 to {n_seq - 1}")
     return position % n_seq

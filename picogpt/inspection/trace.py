@@ -14,7 +14,7 @@ import numpy.typing as npt
 from picogpt import performance
 from picogpt.errors import PicoGPTError
 from picogpt.inspection.names import IN_A_BLOCK, Names, explain_no_match, select, value_names, without_hook
-from picogpt.model import as_ids
+from picogpt.inspection.targets import prompt_ids
 from picogpt.types import Array, Ids, Params
 
 Change = Callable[[Array], Array]  # gets a value, a copy of its own; returns what is used instead
@@ -65,7 +65,7 @@ def trace(
     `PicoGPTError` for a name that matches nothing and for what `gpt2` refuses.
     """
     wanted = select(names, len(params["blocks"]))
-    values = Trace(as_ids(inputs), len(params["blocks"]), n_pad)
+    values = Trace(prompt_ids(inputs), len(params["blocks"]), n_pad)
 
     def keep(name: str, array: Array) -> Array:
         if name in wanted:
@@ -123,7 +123,7 @@ def run_with(
             array = positions_first(name, changed(name, positions_first(name, array), function))
         return array
 
-    return performance.gpt2(inputs, **params, n_head=n_head, n_pad=n_pad, tap=change)
+    return performance.gpt2(prompt_ids(inputs), **params, n_head=n_head, n_pad=n_pad, tap=change)
 
 
 def changed(name: str, value: Array, function: Change) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from picogpt.errors import PicoGPTError
@@ -12,8 +13,6 @@ from tests.random_model import N_HEAD, N_LAYER, random_params
 
 def test_the_names_are_those_of_the_pass() -> None:
     """A value that model.py taps under another name could not be asked for."""
-    import numpy as np
-
     values = trace([3, 1, 4], random_params(np.random.default_rng(0)), N_HEAD)
     assert list(values) == value_names(N_LAYER)
 

@@ -12,6 +12,7 @@ from picogpt import model
 from picogpt.errors import PicoGPTError
 from picogpt.inspection import attentions, hidden_states, logit_lens, run_with, trace
 from picogpt.performance.int8 import quantize_params
+from picogpt.types import Array
 from tests.random_model import N_EMBD, N_HEAD, N_LAYER, N_VOCAB, random_params
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "inspection.npz")
@@ -149,7 +150,7 @@ def test_what_a_function_returns_is_used(name: str) -> None:
     full = name if name in ("embed", "pos_embed", "ln_final.normalized") else f"blocks.1.{name}"
     shapes = []
 
-    def change(value: picogpt.types.Array) -> picogpt.types.Array:
+    def change(value: Array) -> Array:
         shapes.append(value.shape)
         value[..., 0] += 1.5  # in place, on a copy of its own
         return value
@@ -183,7 +184,7 @@ def test_a_replacement_keeps_shape_and_dtype() -> None:
     ):
         run_with(IDS[0], params, N_HEAD, {"blocks.0.mlp_out": lambda out: out[1:]})
     with pytest.raises(PicoGPTError, match="must return an array of shape"):
-        run_with(IDS[0], params, N_HEAD, {"blocks.0.mlp_out": lambda out: None})  # type: ignore[arg-type, return-value]
+        run_with(IDS[0], params, N_HEAD, {"blocks.0.mlp_out": lambda out: None})  # type: ignore[dict-item]
 
 
 def test_bad_input_is_refused_as_everywhere() -> None:
@@ -191,6 +192,10 @@ def test_bad_input_is_refused_as_everywhere() -> None:
         trace([1] * 30, PARAMS, N_HEAD)
     with pytest.raises(PicoGPTError, match="token id 61 is outside the vocabulary"):
         trace([61], PARAMS, N_HEAD)
+    with pytest.raises(PicoGPTError, match="the prompt has no tokens"):
+        trace([], PARAMS, N_HEAD)
+    with pytest.raises(PicoGPTError, match="the prompt has no tokens"):
+        run_with([[], []], PARAMS, N_HEAD, {})
     with pytest.raises(PicoGPTError, match=r"no value is called '\*\.zz'"):
         run_with([1], PARAMS, N_HEAD, {"*.zz": lambda value: value})
 
