@@ -3,7 +3,7 @@
 values = trace(ids, params, n_head)  # or model.trace(text), for any model that picogpt.load gives
 logits = run_with(ids, params, n_head, {"blocks.2.mlp_out": lambda out: 0 * out})
 
-Where a function takes ids to look at, it takes a trace of them too, and computes only what that lacks.
+What reads values takes ids or a trace of them, which spares the pass if it has what is asked for.
 """
 
 from __future__ import annotations

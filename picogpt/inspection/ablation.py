@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.errors import PicoGPTError
 from picogpt.inspection.names import Names, check_heads, check_layers, select
 from picogpt.inspection.targets import check_same_shape, position_in
 from picogpt.inspection.trace import OF_EACH_HEAD, Change, Trace, run_with, traced
@@ -69,13 +70,14 @@ def ablate_mlp(
 def means_over_positions(
     inputs: npt.ArrayLike | Trace | None, params: Params, n_head: int, names: Iterable[str]
 ) -> dict[str, Array]:
-    """Each value's mean over rows and positions; of None, none."""
+    """Each value's mean over the positions of all rows, but for pads; of None, none."""
     names = list(names)
     if inputs is None or not names:
         return {}
     values = traced(inputs, params, n_head, names)
-    n_axes = values.ids.ndim
-    return {name: values[name].mean(axis=tuple(range(n_axes))) for name in names}
+    n_pad = np.zeros(values.ids.shape[:-1], int) if values.n_pad is None else np.asarray(values.n_pad)
+    is_real = np.arange(values.ids.shape[-1]) >= n_pad[..., None]
+    return {name: values[name][is_real].mean(axis=0) for name in names}
 
 
 def patch(
@@ -88,10 +90,12 @@ def patch(
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
     """The logits of `inputs` with the named values of `source` put in, at these positions or at all of them.
 
-    Raises `PicoGPTError` where the two differ in shape, for a position that does not exist, and for a name that
-    matches nothing.
+    Raises `PicoGPTError` where the two differ in shape, for a source with pads, for a position that does not exist,
+    and for a name that matches nothing.
     """
     values = traced(source, params, n_head, names)
+    if values.n_pad is not None:
+        raise PicoGPTError("the source has pads, whose places would be another prompt's tokens; trace it without")
     ids = as_ids(inputs)
     check_same_shape(ids, values.ids)
     places = slice(None) if positions is None else [position_in(ids, position) for position in positions]

@@ -55,7 +55,7 @@ def direct_logit_attribution(
     g, b = params["ln_f"]["g"], params["ln_f"]["b"]
     scaled = g * direction
     last = values[f"blocks.{values.n_layer - 1}.resid_post"][..., at, :]
-    std = np.sqrt(last.var(axis=-1) + 1e-5)
+    std = np.sqrt(last.var(axis=-1) + 1e-5)  # as in layer_norm
 
     def part(x: Array) -> Array:  # [..., n_embd] -> [...]
         return (x - x.mean(axis=-1, keepdims=True)) @ scaled / std

@@ -1,7 +1,8 @@
 """The heads that people look for first, told by where they look.
 
 A score is between 0 and 1: the attention that a head pays to the positions in question, as a mean over the queries
-that have such a position. Patterns are what `attentions` gives: for each layer `[..., n_head, n_seq, n_seq]`.
+that have such a position. Patterns are what `attentions` gives: for each layer `[..., n_head, n_seq, n_seq]`, of rows
+without pads.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ def previous_token_scores(patterns: Sequence[Array]) -> Array:  # -> [n_layer, n
     return attention_to(patterns, np.eye(patterns[0].shape[-1], k=-1, dtype=bool), "give two tokens or more")
 
 
-def duplicate_token_scores(patterns: Sequence[Array], inputs: npt.ArrayLike) -> Array:  # -> [n_layer, n_head]
+def duplicate_token_scores(patterns: Sequence[Array], ids: npt.ArrayLike) -> Array:  # -> [n_layer, n_head]
     """Attention to earlier occurrences of the query's token; raises `PicoGPTError` where no token occurs twice."""
-    return attention_to(patterns, earlier_occurrences(as_ids(inputs)), REPEAT)
+    return attention_to(patterns, earlier_occurrences(as_ids(ids)), REPEAT)
 
 
-def prefix_matching_scores(patterns: Sequence[Array], inputs: npt.ArrayLike) -> Array:  # -> [n_layer, n_head]
+def prefix_matching_scores(patterns: Sequence[Array], ids: npt.ArrayLike) -> Array:  # -> [n_layer, n_head]
     """Attention to the positions right after earlier occurrences of the query's token: what an induction head does.
 
     Olsson et al. 2022, "In-context Learning and Induction Heads". Raises `PicoGPTError` where no token occurs twice.
     """
-    occurrences = earlier_occurrences(as_ids(inputs))
+    occurrences = earlier_occurrences(as_ids(ids))
     after = np.zeros_like(occurrences)
     after[..., 1:] = occurrences[..., :-1]
     return attention_to(patterns, after, REPEAT)

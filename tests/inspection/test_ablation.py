@@ -68,10 +68,22 @@ def test_the_mean_is_over_rows_and_positions() -> None:
 
     expected = run_with(IDS, PARAMS, N_HEAD, {"blocks.1.attn.z": by_hand})
     for mean_of in (OTHER, trace(OTHER, PARAMS, N_HEAD)):
-        np.testing.assert_array_equal(ablate_heads(IDS, PARAMS, N_HEAD, [(1, 0), (1, 2)], mean_of), expected)
+        found = ablate_heads(IDS, PARAMS, N_HEAD, [(1, 0), (1, 2)], mean_of)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     mlp = PLAIN["mlp_out", 0].mean(axis=(0, 1))
     expected = run_with(IDS, PARAMS, N_HEAD, {"blocks.0.mlp_out": lambda out: np.broadcast_to(mlp, out.shape)})
-    np.testing.assert_array_equal(ablate_mlp(IDS, PARAMS, N_HEAD, [0], mean_of=PLAIN), expected)
+    found = ablate_mlp(IDS, PARAMS, N_HEAD, [0], mean_of=PLAIN)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_pads_have_no_part_in_the_mean() -> None:
+    padded = trace([IDS[0], [0, 0, 0, *IDS[1][:4]]], PARAMS, N_HEAD, n_pad=np.array([0, 3]))
+    rows = [trace(row, PARAMS, N_HEAD)["mlp_out", 0] for row in (IDS[0], IDS[1][:4])]
+    mean = np.concatenate(rows).mean(axis=0)
+    expected = run_with(IDS, PARAMS, N_HEAD, {"blocks.0.mlp_out": lambda out: np.broadcast_to(mean, out.shape)})
+    np.testing.assert_allclose(ablate_mlp(IDS, PARAMS, N_HEAD, [0], padded), expected, rtol=0, atol=1e-12)
+    with pytest.raises(PicoGPTError, match="the source has pads"):
+        patch(IDS, padded, PARAMS, N_HEAD, "*.z")
 
 
 @pytest.mark.parametrize("name", ["blocks.0.resid_pre", "blocks.1.resid_mid", "blocks.1.resid_post", "embed"])
