@@ -8,7 +8,7 @@ What reads values takes ids or a trace of them, which spares the pass if it has 
 
 from __future__ import annotations
 
-from picogpt.inspection.ablation import ablate_heads, ablate_mlp, patch
+from picogpt.inspection.ablation import ablate_heads, ablate_mlp, patch, without_heads, without_mlps
 from picogpt.inspection.attribution import Attribution, direct_logit_attribution
 from picogpt.inspection.heads import (
     attention_entropy,
@@ -46,4 +46,6 @@ __all__ = [
     "token_texts",
     "trace",
     "value_names",
+    "without_heads",
+    "without_mlps",
 ]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from picogpt.errors import PicoGPTError
 from picogpt.inspection.names import Names, check_heads, check_layers, select
 from picogpt.inspection.targets import check_same_shape, position_in
-from picogpt.inspection.trace import OF_EACH_HEAD, Change, Trace, run_with, traced
+from picogpt.inspection.trace import OF_EACH_HEAD, Change, Changes, Trace, run_with, traced
 from picogpt.model import as_ids
 from picogpt.types import Array, Params
 
@@ -27,6 +27,24 @@ def ablate_heads(
     With `mean_of` it is their mean over the positions of those ids, which may be the inputs themselves. Raises
     `PicoGPTError` for a head that does not exist.
     """
+    return run_with(inputs, params, n_head, without_heads(params, n_head, heads, mean_of))
+
+
+def ablate_mlp(
+    inputs: npt.ArrayLike,
+    params: Params,
+    n_head: int,
+    layers: Iterable[int],
+    mean_of: npt.ArrayLike | Trace | None = None,
+) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
+    """The logits when the feed-forward networks of some layers add nothing, or the mean of what they add."""
+    return run_with(inputs, params, n_head, without_mlps(params, n_head, layers, mean_of))
+
+
+def without_heads(
+    params: Params, n_head: int, heads: Iterable[tuple[int, int]], mean_of: npt.ArrayLike | Trace | None = None
+) -> Changes:
+    """What `ablate_heads` changes, for `trace` and `run_with`."""
     heads = list(heads)
     check_heads(heads, len(params["blocks"]), n_head)
     of_layer: dict[str, list[int]] = {}
@@ -41,17 +59,13 @@ def ablate_heads(
 
         return change
 
-    return run_with(inputs, params, n_head, {name: ablate(name) for name in of_layer})
+    return {name: ablate(name) for name in of_layer}
 
 
-def ablate_mlp(
-    inputs: npt.ArrayLike,
-    params: Params,
-    n_head: int,
-    layers: Iterable[int],
-    mean_of: npt.ArrayLike | Trace | None = None,
-) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
-    """The logits when the feed-forward networks of some layers add nothing, or the mean of what they add."""
+def without_mlps(
+    params: Params, n_head: int, layers: Iterable[int], mean_of: npt.ArrayLike | Trace | None = None
+) -> Changes:
+    """What `ablate_mlp` changes, for `trace` and `run_with`."""
     layers = list(layers)
     check_layers(layers, len(params["blocks"]))
     names = [f"blocks.{layer}.mlp_out" for layer in layers]
@@ -64,7 +78,7 @@ def ablate_mlp(
 
         return change
 
-    return run_with(inputs, params, n_head, {name: ablate(name) for name in names})
+    return {name: ablate(name) for name in names}
 
 
 def means_over_positions(

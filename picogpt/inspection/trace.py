@@ -7,6 +7,7 @@ d_head]` here, where `model.py` computes with `[..., n_head, n_seq, d_head]`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,12 @@ from picogpt import performance
 from picogpt.errors import PicoGPTError
 from picogpt.inspection.names import IN_A_BLOCK, Names, explain_no_match, select, value_names, without_hook
 from picogpt.inspection.targets import prompt_ids
-from picogpt.types import Array, Ids, Params
+from picogpt.types import Array, Ids, Params, Tap
 
 Change = Callable[[Array], Array]  # gets a value, a copy of its own; returns what is used instead
+Changes = Mapping[str, Change]  # name of a value, or a pattern -> its change
 
+NO_CHANGES: Changes = MappingProxyType({})
 OF_EACH_HEAD = tuple(f".attn.{name}" for name in "qkvz")
 
 
@@ -29,10 +32,10 @@ class Trace(dict[str, Array]):
     are read-only, since one array may be the value of two names. Raises `PicoGPTError` for a value that is not there.
     """
 
-    def __init__(self, ids: Ids, n_layer: int, n_pad: Ids | None = None) -> None:
+    def __init__(self, ids: Ids, n_layer: int, changes: Changes, n_pad: Ids | None = None) -> None:
         super().__init__()
-        self.ids, self.n_layer, self.n_pad = ids, n_layer, n_pad
-        self.tokens: list[str] | None = None  # what each id of a text stands for, where the text is known
+        self.ids, self.n_layer, self.changes, self.n_pad = ids, n_layer, changes, n_pad
+        self.tokens: list[str] = []  # what each id of a text stands for; of a trace of ids there are none
 
     def __getitem__(self, name: str | tuple[str, int]) -> Array:
         return super().__getitem__(name if isinstance(name, str) else in_layer(*name))
@@ -57,17 +60,26 @@ def in_layer(name: str, layer: int) -> str:
 
 
 def trace(
-    inputs: npt.ArrayLike, params: Params, n_head: int, names: Names | None = None, *, n_pad: Ids | None = None
+    inputs: npt.ArrayLike,
+    params: Params,
+    n_head: int,
+    names: Names | None = None,
+    *,
+    changes: Changes = NO_CHANGES,
+    n_pad: Ids | None = None,
 ) -> Trace:
     """The values of the pass over `inputs`, ids `[n_seq]` or `[batch, n_seq]`; with `names`, only those that match.
 
-    docs/inspection.md lists names and shapes. `n_pad [batch]` counts the pads on the left of each row. Raises
-    `PicoGPTError` for a name that matches nothing and for what `gpt2` refuses.
+    docs/inspection.md lists names and shapes. `changes` are those of `run_with`; what they return is what is kept.
+    `n_pad [batch]` counts the pads on the left of each row. Raises `PicoGPTError` for a name that matches nothing and
+    for what `gpt2` refuses.
     """
     wanted = select(names, len(params["blocks"]))
-    values = Trace(prompt_ids(inputs), len(params["blocks"]), n_pad)
+    values = Trace(prompt_ids(inputs), len(params["blocks"]), changes, n_pad)
+    change = tap_of(changes, values.n_layer)
 
     def keep(name: str, array: Array) -> Array:
+        array = change(name, array)
         if name in wanted:
             values[name] = read_only(positions_first(name, array))
         return array
@@ -96,16 +108,11 @@ def traced(inputs: npt.ArrayLike | Trace, params: Params, n_head: int, names: Na
         return trace(inputs, params, n_head, names)
     if select(names, len(params["blocks"])) <= inputs.keys():
         return inputs
-    return trace(inputs.ids, params, n_head, names, n_pad=inputs.n_pad)
+    return trace(inputs.ids, params, n_head, names, changes=inputs.changes, n_pad=inputs.n_pad)
 
 
 def run_with(
-    inputs: npt.ArrayLike,
-    params: Params,
-    n_head: int,
-    changes: Mapping[str, Change],
-    *,
-    n_pad: Ids | None = None,
+    inputs: npt.ArrayLike, params: Params, n_head: int, changes: Changes, *, n_pad: Ids | None = None
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_vocab]
     """The logits when values are changed on the way: name -> function of the value, which returns its replacement.
 
@@ -113,9 +120,15 @@ def run_with(
     those of `trace`, to the bit. Raises `PicoGPTError` for a name that matches nothing, and for a replacement of
     another shape.
     """
+    tap = tap_of(changes, len(params["blocks"]))
+    return performance.gpt2(prompt_ids(inputs), **params, n_head=n_head, n_pad=n_pad, tap=tap)
+
+
+def tap_of(changes: Changes, n_layer: int) -> Tap:
+    """The tap that applies the functions to the values they are for, in their order."""
     functions: dict[str, list[Change]] = {}
     for pattern, function in changes.items():
-        for name in select(pattern, len(params["blocks"])):
+        for name in select(pattern, n_layer):
             functions.setdefault(name, []).append(function)
 
     def change(name: str, array: Array) -> Array:
@@ -123,7 +136,7 @@ def run_with(
             array = positions_first(name, changed(name, positions_first(name, array), function))
         return array
 
-    return performance.gpt2(prompt_ids(inputs), **params, n_head=n_head, n_pad=n_pad, tap=change)
+    return change
 
 
 def changed(name: str, value: Array, function: Change) -> Array:

@@ -10,7 +10,7 @@ import pytest
 
 import picogpt
 from picogpt.errors import PicoGPTError
-from picogpt.inspection import ablate_heads, ablate_mlp, patch, run_with, trace
+from picogpt.inspection import ablate_heads, ablate_mlp, patch, run_with, trace, without_heads, without_mlps
 from tests.random_model import N_HEAD, random_params
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "inspection.npz")
@@ -52,6 +52,14 @@ def test_a_head_without_output_is_ablated() -> None:
         IDS, PARAMS, N_HEAD, {"blocks.0.attn_out": lambda out: out * 0 + bias, "blocks.1.attn.z": without_head_1}
     )
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-12)
+
+
+def test_what_is_left_without_a_head_can_be_traced() -> None:
+    values = trace(IDS, PARAMS, N_HEAD, changes=without_heads(PARAMS, N_HEAD, [(0, 1)]))
+    assert not values["z", 0][:, :, 1].any()
+    np.testing.assert_array_equal(values["logits"], ablate_heads(IDS, PARAMS, N_HEAD, [(0, 1)]))
+    values = trace(IDS, PARAMS, N_HEAD, "logits", changes=without_mlps(PARAMS, N_HEAD, [0, 1]))
+    np.testing.assert_array_equal(values["logits"], ablate_mlp(IDS, PARAMS, N_HEAD, [0, 1]))
 
 
 def without_head_1(z: Any) -> Any:

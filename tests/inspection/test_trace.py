@@ -198,6 +198,19 @@ def test_a_replacement_keeps_shape_and_dtype() -> None:
         run_with(IDS[0], params, N_HEAD, {"blocks.0.mlp_out": lambda out: None})  # type: ignore[dict-item, return-value]
 
 
+def test_a_changed_pass_is_traced() -> None:
+    """With what the functions returned, and what the rest of the pass made of it."""
+    changes = {"blocks.0.mlp_out": np.zeros_like}
+    values = trace(IDS, PARAMS, N_HEAD, changes=changes)
+    assert not values["mlp_out", 0].any()
+    np.testing.assert_array_equal(values["resid_post", 0], values["resid_mid", 0])
+    np.testing.assert_array_equal(values["logits"], run_with(IDS, PARAMS, N_HEAD, changes))
+    only_logits = trace(IDS, PARAMS, N_HEAD, "logits", changes=changes)
+    np.testing.assert_array_equal(  # what is missing is computed with the same changes
+        logit_lens(only_logits, PARAMS, N_HEAD).kl, logit_lens(values, PARAMS, N_HEAD).kl
+    )
+
+
 def test_bad_input_is_refused_as_everywhere() -> None:
     with pytest.raises(PicoGPTError, match="30 tokens are more than the model's context of 29"):
         trace([1] * 30, PARAMS, N_HEAD)
@@ -214,7 +227,6 @@ def test_bad_input_is_refused_as_everywhere() -> None:
 def test_a_model_traces_a_text() -> None:
     gpt = picogpt.load("shakespeare")
     values = gpt.trace("My kingdom for a horse!", "*.pattern")
-    assert values.tokens is not None
     assert "".join(values.tokens) == "My kingdom for a horse!"
     assert values.ids.tolist() == gpt.encoder.encode("My kingdom for a horse!")
     assert values["pattern", 4].shape == (gpt.hparams["n_head"], len(values.tokens), len(values.tokens))
