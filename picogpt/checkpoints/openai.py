@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from picogpt.checkpoints.names import Shape, check_hparams, check_shapes, flatten, nest, openai_name, param_shapes
+from picogpt.checkpoints.names import (
+    N_INNER,
+    Shape,
+    check_hparams,
+    check_shapes,
+    flatten,
+    nest,
+    openai_name,
+    param_shapes,
+)
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
+from picogpt.checkpoints.variants import is_plain
 from picogpt.errors import PicoGPTError
-from picogpt.files import read_object, replacing, require_files
+from picogpt.files import check_size, inside, read_object, replacing, require_files
 from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
 CHECKPOINT = "checkpoint"
 PREFIX = "model.ckpt"
+OPTIMIZER = re.compile(r"global_step|beta[12]_power(_\d+)?|.*/(Adam|Adam_1|Momentum|ExponentialMovingAverage)")
+CHECKPOINT_SIZE = 1 << 16  # bytes; TensorFlow lists the last few checkpoints in it
 
 
 def read_hparams(path: Path) -> HParams:
@@ -24,16 +36,17 @@ def read_hparams(path: Path) -> HParams:
 
 
 def read_prefix(path: Path) -> Path:
-    """What the checkpoint's files begin with, relative to the directory, from the file `checkpoint`.
+    """What the checkpoint's files begin with, beside the file `checkpoint` at `path`, which names them.
 
     It may say where they once were: a path from another machine's root stands for its last part.
     """
     require_files([path])
+    check_size(path, CHECKPOINT_SIZE)
     found = re.search(r'^model_checkpoint_path: *"(.+)"', path.read_text(encoding="utf-8", errors="replace"), re.M)
     if not found:
         raise PicoGPTError(f'{path} has no line like model_checkpoint_path: "{PREFIX}"; download or copy it again')
-    prefix = Path(found[1])
-    return Path(prefix.name) if prefix.is_absolute() else prefix
+    prefix = PureWindowsPath(found[1])  # which knows both systems' roots
+    return inside(path.parent, prefix.name if prefix.anchor else found[1], path)
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -41,7 +54,7 @@ def weight_files(directory: Path) -> list[Path]:
     checkpoint = directory / CHECKPOINT
     if not checkpoint.is_file():
         return [checkpoint]
-    prefix = directory / read_prefix(checkpoint)
+    prefix = read_prefix(checkpoint)
     index = index_path(prefix)
     if not index.is_file():
         return [checkpoint, index]
@@ -55,10 +68,19 @@ def stored_shape(path: str, shape: Shape) -> Shape:
 
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters as read-only views of the mapped files. Raises `PicoGPTError` when they are not the model's."""
-    prefix = directory / read_prefix(directory / CHECKPOINT)
+    prefix = read_prefix(directory / CHECKPOINT)
     tensors = read_bundle(prefix)
     check_params({name: tensor.shape for name, tensor in tensors.items()}, hparams, index_path(prefix))
     return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in param_shapes(hparams).items()})
+
+
+def optimizer_variables(directory: Path) -> list[str]:
+    """What training left in the checkpoint besides the model; it is not loaded."""
+    return [
+        name
+        for name in read_index(index_path(read_prefix(directory / CHECKPOINT))).entries
+        if OPTIMIZER.fullmatch(name)
+    ]
 
 
 def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> None:
@@ -67,16 +89,22 @@ def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> 
     check_shapes(found, expected, str(source))
 
 
-def write(directory: Path, hparams: HParams, params: Params) -> None:
-    """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all."""
+def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFIX) -> None:
+    """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all.
+
+    `prefix` is what the checkpoint's own files are called. A prefix that is new in the directory keeps the model that
+    is there whole until the file `checkpoint`, written last, names the new one.
+    """
+    if not is_plain(params) or N_INNER in hparams:
+        raise PicoGPTError("OpenAI's layout is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
     flat = flatten(params)
     shapes = param_shapes(hparams)
     check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    with replacing(directory / HPARAMS) as file:
+        file.write(json.dumps(hparams).encode())
     write_bundle(
-        directory / PREFIX,
+        directory / prefix,
         {openai_name(path): flat[path].reshape(stored_shape(path, shape)) for path, shape in shapes.items()},
     )
     with replacing(directory / CHECKPOINT) as file:
-        file.write(f'model_checkpoint_path: "{PREFIX}"\nall_model_checkpoint_paths: "{PREFIX}"\n'.encode())
-    with replacing(directory / HPARAMS) as file:
-        file.write(json.dumps(hparams).encode())
+        file.write(f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'.encode())

@@ -72,7 +72,7 @@ def before_attention(block: Params, x: Array) -> Array:  # [n_rows, n_embd] -> [
 
 def after_attention(block: Params, x: Array, z: Array) -> Array:  # [n_rows, n_embd], the same -> the same
     x = x + linear(z, **block["attn"]["c_proj"])
-    return x + ffn(layer_norm(x, **block["ln_2"]), **block["mlp"], activation=gelu)
+    return x + ffn(layer_norm(x, **block["ln_2"]), **{"activation": gelu, **block["mlp"]})
 
 
 def causal_attention(
