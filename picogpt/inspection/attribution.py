@@ -52,10 +52,10 @@ def direct_logit_attribution(
     direction = logit_direction(params, target, foil)
     values = traced(inputs, params, n_head, VALUES)
     at = position_in(values.ids, position)
-    g, b = params["ln_f"]["g"], params["ln_f"]["b"]
-    scaled = g * direction
+    ln_f = params["ln_f"]
+    scaled = ln_f["g"] * direction
     last = values[f"blocks.{values.n_layer - 1}.resid_post"][..., at, :]
-    std = np.sqrt(last.var(axis=-1) + 1e-5)  # as in layer_norm
+    std = np.sqrt(last.var(axis=-1) + ln_f.get("eps", 1e-5))  # as in layer_norm
 
     def part(x: Array) -> Array:  # [..., n_embd] -> [...]
         return (x - x.mean(axis=-1, keepdims=True)) @ scaled / std
@@ -73,7 +73,7 @@ def direct_logit_attribution(
         np.stack(heads),
         np.stack(mlps),
         np.stack(biases),
-        np.full_like(std, b @ direction),
+        np.full_like(std, ln_f["b"] @ direction),
     )
 
 

@@ -29,11 +29,11 @@ def logit_direction(params: Params, target: int, foil: int | None = None) -> Arr
 
     Raises `PicoGPTError` for a token outside the vocabulary.
     """
-    wte, n_vocab = params["wte"], params["wte"].shape[0]
+    n_vocab, output = params["wte"].shape[0], params["wte"].T.T  # some models' output layer is not their embedding
     for token in (target, foil):
         if token is not None and not 0 <= token < n_vocab:
             raise PicoGPTError(f"token id {token} is outside the vocabulary, which has ids 0 to {n_vocab - 1}")
-    rows = wte[[target]] if foil is None else wte[[target]] - wte[[foil]]
+    rows = output[[target]] if foil is None else output[[target]] - output[[foil]]
     return rows[0]
 
 

@@ -11,6 +11,7 @@ import picogpt
 from picogpt.errors import PicoGPTError
 from picogpt.inspection import direct_logit_attribution, run_with, trace
 from picogpt.performance.int8 import quantize_params
+from picogpt.performance.layout import Untied
 from picogpt.types import Array
 from tests.induction_model import INDUCTION, induction_params
 from tests.induction_model import N_HEAD as N_HEAD_BUILT
@@ -43,6 +44,20 @@ def test_the_parts_add_up_in_float32() -> None:
     int8 = quantize_params(params)
     logit = trace(ids, int8, hparams["n_head"])["logits"][-1, 5]
     assert float(direct_logit_attribution(ids, int8, hparams["n_head"], 5).logit) == pytest.approx(logit, abs=1e-4)
+
+
+def test_the_parts_add_up_for_relatives_of_gpt2() -> None:
+    """With an output layer of its own, a large epsilon and another activation."""
+    rng = np.random.default_rng(1)
+    blocks = [{**block, "mlp": {**block["mlp"], "activation": np.tanh}} for block in PARAMS["blocks"]]
+    wte = Untied(PARAMS["wte"], rng.standard_normal(PARAMS["wte"].shape))
+    params = {**PARAMS, "wte": wte, "blocks": blocks, "ln_f": {**PARAMS["ln_f"], "eps": 0.5}}
+    logits = trace(IDS, params, N_HEAD)["logits"][:, -1]
+    parts = direct_logit_attribution(IDS, params, N_HEAD, 17, 42)
+    np.testing.assert_allclose(parts.logit, logits[:, 17] - logits[:, 42], rtol=0, atol=1e-12)
+    int8 = quantize_params({**params, "wte": Untied(wte.rows.astype(np.float32), wte.head.astype(np.float32))})
+    logits = trace(IDS, int8, N_HEAD)["logits"][:, -1]
+    np.testing.assert_allclose(direct_logit_attribution(IDS, int8, N_HEAD, 17).logit, logits[:, 17], rtol=0, atol=1e-4)
 
 
 def test_a_part_is_what_the_logit_loses_without_it() -> None:
