@@ -30,7 +30,7 @@ def erf(x: Array) -> Array:  # [...] -> [...]
     t = y * y
     y *= horner(ERF_P, t)
     y /= horner(ERF_Q, t)
-    return np.clip(y, -1, 1).astype(x.dtype)
+    return np.where(np.abs(x) < ERF_IS_ONE, y, np.sign(x)).astype(x.dtype)
 
 
 def horner(coefficients: tuple[float, ...], t: Array) -> Array:

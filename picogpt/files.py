@@ -143,10 +143,10 @@ def require_files(paths: Iterable[Path]) -> None:
         raise PicoGPTError(f"missing: {listed(missing)}; the model is not complete, download or copy it again")
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, size: int = JSON_SIZE) -> dict[str, Any]:
     """The JSON object in a model's file; raises `PicoGPTError` where it is missing or something else."""
     require_files([path])
-    content = read_json(path)
+    content = read_json(path, size)
     if not isinstance(content, dict):
         raise PicoGPTError(f"{path} should hold a JSON object, not {type(content).__name__}")
     return content

@@ -93,9 +93,13 @@ def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
     """The model's hparams, and its params in float32, read-only where they are mapped from the file.
 
     Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them when parameters
-    are missing, unexpected or mis-shaped.
+    are missing, unexpected or mis-shaped. Of OpenAI's layout the checksums are checked, of the others, which have
+    none, that every number is finite.
     """
     hparams = read_hparams(directory)
     _, reader = LAYOUTS[layout(directory)]
     with readable():
-        return hparams, reader.read_params(directory, hparams)
+        params = reader.read_params(directory, hparams)
+    if reader is not openai:  # whose checksums say that these are the numbers that were written
+        check_finite(params, str(directory))
+    return hparams, params

@@ -73,9 +73,7 @@ def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int |
     check_finite(params, "the model")
     tensors: dict[str, Any] = {}
     if isinstance(params["wte"], Untied):
-        raise PicoGPTError(
-            "int8 files have no place for an output layer of its own; load the model with --dtype int8"
-        )
+        raise PicoGPTError("int8 files have no place for an output layer of its own; load the model with --dtype int8")
     for path, param in flatten(without_options(quantize_params(params))).items():
         if isinstance(param, Int8Rows | Int8Columns):
             rows = param if isinstance(param, Int8Rows) else param.T

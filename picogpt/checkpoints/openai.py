@@ -69,18 +69,15 @@ def stored_shape(path: str, shape: Shape) -> Shape:
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters as read-only views of the mapped files. Raises `PicoGPTError` when they are not the model's."""
     prefix = read_prefix(directory / CHECKPOINT)
-    tensors = read_bundle(prefix)
+    tensors = read_bundle(prefix, leave_out=OPTIMIZER)
     check_params({name: tensor.shape for name, tensor in tensors.items()}, hparams, index_path(prefix))
     return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in param_shapes(hparams).items()})
 
 
 def optimizer_variables(directory: Path) -> list[str]:
     """What training left in the checkpoint besides the model; it is not loaded."""
-    return [
-        name
-        for name in read_index(index_path(read_prefix(directory / CHECKPOINT))).entries
-        if OPTIMIZER.fullmatch(name)
-    ]
+    names = read_index(index_path(read_prefix(directory / CHECKPOINT))).entries
+    return [name for name in names if OPTIMIZER.fullmatch(name)]
 
 
 def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.errors import PicoGPTError, shown
+from picogpt.errors import PicoGPTError, listed
 from picogpt.files import JSON_SIZE, Bytes, map_file, parse_json, replacing, require_files, write_array
 from picogpt.types import Array
 
@@ -46,9 +46,8 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise PicoGPTError(
-            f"{path} is not a whole safetensors file ({shown(str(error))}); download or copy it again"
-        ) from error
+        reason = listed([str(error)])
+        raise PicoGPTError(f"{path} is not a whole safetensors file ({reason}); download or copy it again") from error
     header = parse_json(file[LENGTH_SIZE:start].tobytes().decode(), str(path))
     header.pop("__metadata__", None)
     tensors = {}

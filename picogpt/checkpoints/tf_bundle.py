@@ -9,6 +9,7 @@ Sources: tensorflow/core/util/tensor_bundle/tensor_bundle.cc and tensorflow/core
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, messages, number, parse_message, varint_field
-from picogpt.checkpoints.sorted_table import masked_crc32c, read_table, table_bytes
-from picogpt.errors import PicoGPTError, shown
+from picogpt.checkpoints.sorted_table import crc32c_is_fast, masked_crc32c, read_table, table_bytes
+from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.files import Bytes, check_size, map_file, replacing, require_files, write_array
+from picogpt.performance.threads import each
 from picogpt.types import Array
 
 DT_FLOAT = 1  # TensorFlow's number for float32
 INDEX_SIZE = 1 << 19  # bytes; GPT-2's largest has 580 tensors in 20,000, and the most layers we read fit in here
 MOST_AXES = 8
+FEW_BYTES = 1 << 24  # up to here one thread has checked them before others are woken
 
 
 class Entry(NamedTuple):
@@ -51,12 +54,14 @@ def data_paths(prefix: Path, n_shards: int) -> list[Path]:
     return [prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{n_shards:05d}") for shard in range(n_shards)]
 
 
-def read_bundle(prefix: Path) -> dict[str, Array]:
+def read_bundle(prefix: Path, leave_out: re.Pattern[str] | None = None) -> dict[str, Array]:
     """Every tensor by its name, as read-only views of the memory-mapped data files: no weight is copied.
 
-    Raises `PicoGPTError` for a missing, truncated or damaged file and for tensors that are not float32.
+    Those whose whole name matches `leave_out` are not read. Raises `PicoGPTError` for a missing, truncated or damaged
+    file and for tensors that are not float32. Where checksums are fast every byte is read and checked.
     """
-    index = read_index(index_path(prefix))
+    n_shards, entries = read_index(index_path(prefix))
+    index = Index(n_shards, {k: v for k, v in entries.items() if leave_out is None or not leave_out.fullmatch(k)})
     for name, entry in index.entries.items():
         if entry.dtype != DT_FLOAT:
             raise PicoGPTError(
@@ -64,8 +69,10 @@ def read_bundle(prefix: Path) -> dict[str, Array]:
             )
         if entry.size != 4 * math.prod(entry.shape):
             raise PicoGPTError(f"{index_path(prefix)} is damaged: {entry.size} bytes for {name} {list(entry.shape)}")
-    tensors = tensor_bytes(index, data_paths(prefix, index.n_shards))
-    return {name: data.view("<f4").reshape(index.entries[name].shape) for name, data in tensors}
+    paths = data_paths(prefix, index.n_shards)
+    if crc32c_is_fast():
+        check_data(index, paths)
+    return {name: data.view("<f4").reshape(index.entries[name].shape) for name, data in tensor_bytes(index, paths)}
 
 
 def tensor_bytes(index: Index, paths: Sequence[Path]) -> Iterator[tuple[str, Bytes]]:
@@ -87,9 +94,23 @@ def data_sizes(index: Index) -> list[int]:
     return sizes
 
 
-def damaged_tensors(index: Index, paths: Sequence[Path]) -> list[str]:
-    """The names of the tensors whose bytes do not match the checksum in the index. Reads every byte."""
-    return [name for name, data in tensor_bytes(index, paths) if masked_crc32c(data) != index.entries[name].crc32c]
+def check_data(index: Index, paths: Sequence[Path]) -> None:
+    """Read every byte, and raise a `PicoGPTError` that names the tensors that do not match their checksum."""
+    damaged = set()
+
+    def check(tensor: tuple[str, Bytes]) -> None:
+        name, data = tensor
+        if masked_crc32c(data) != index.entries[name].crc32c:
+            damaged.add(name)
+
+    # the largest first, so that no thread is left alone with it
+    tensors = sorted(tensor_bytes(index, paths), key=lambda tensor: -tensor[1].size)
+    each(check, tensors, sum(data_sizes(index)) > FEW_BYTES)
+    if damaged:
+        where, which = listed(map(str, paths)), listed(name for name in index.entries if name in damaged)
+        raise PicoGPTError(
+            f"{where} is damaged: the bytes of {which} do not match their checksum; download or copy it again"
+        )
 
 
 def read_index(path: Path) -> Index:

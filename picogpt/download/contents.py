@@ -63,7 +63,8 @@ def verify(directory: Path) -> dict[str, str]:
     files are told by their SHA-256, and of others only the structure can be checked.
     """
     found = {}
-    checkpoints.read_checkpoint(directory)
+    _, params = checkpoints.read_checkpoint(directory)
+    checkpoints.check_finite(params, str(directory))
     load_tokenizer(directory)
     if checkpoints.layout(directory) == "openai":
         _, index_path, *data_paths = openai.weight_files(directory)
@@ -95,7 +96,4 @@ def check_tensors(index: tf_bundle.Index, paths: list[Path]) -> None:
     for path, size in zip(paths, tf_bundle.data_sizes(index), strict=True):
         if path.stat().st_size > size:
             raise PicoGPTError(f"{path} has {path.stat().st_size:,} bytes, and its tensors end at {size:,}")
-    damaged = tf_bundle.damaged_tensors(index, paths)
-    if damaged:
-        where = ", ".join(str(path) for path in paths)
-        raise PicoGPTError(f"{where} is damaged: the bytes of {', '.join(damaged)} do not match their checksum")
+    tf_bundle.check_data(index, paths)

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from picogpt.errors import PicoGPTError
-from picogpt.files import read_json, read_text, write_texts
-from picogpt.tokenizers.base import END_OF_TEXT, Layout, is_special
+from picogpt.errors import PicoGPTError, shown
+from picogpt.files import check_size, read_json, read_text, write_texts
+from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special
 
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
@@ -64,7 +64,7 @@ def read(directory: Path) -> Vocabulary:
     for names in FILES.values():
         vocab_path, merges_path = (directory / name for name in names)
         if vocab_path.exists() or merges_path.exists():
-            ids = check_vocab(read_json(vocab_path), vocab_path)
+            ids = check_vocab(read_json(vocab_path, VOCABULARY_SIZE), vocab_path)
             return combine(ids, read_merges(merges_path), vocab_path, merges_path)
     if (directory / TOKENIZER_JSON).exists():
         return read_tokenizer_json(directory / TOKENIZER_JSON)
@@ -74,12 +74,13 @@ def read(directory: Path) -> Vocabulary:
 
 def read_tokenizer_json(path: Path) -> Vocabulary:
     """The vocabulary in a tokenizer.json; raises `PicoGPTError` unless it cuts text into words as GPT-2 does."""
-    content = read_json(path)
+    content = read_json(path, VOCABULARY_SIZE)
     try:
         model, cut = content["model"], content["pre_tokenizer"]
         as_gpt2 = model["type"] == "BPE" and content["normalizer"] is None
         as_gpt2 &= cut["type"] == "ByteLevel" and cut["use_regex"] and not cut["add_prefix_space"]
         ids = {**model["vocab"], **{token["content"]: token["id"] for token in content["added_tokens"]}}
+        as_gpt2 &= all(isinstance(name, str) for name in ids)
         merges = {n: pair if isinstance(pair, str) else " ".join(pair) for n, pair in enumerate(model["merges"], 1)}
     except (KeyError, TypeError):
         as_gpt2 = False
@@ -95,15 +96,18 @@ def check_vocab(ids: Any, path: Path) -> dict[str, int]:
     names: dict[int, str] = {}
     for name, i in ids.items():
         if not 0 <= i < len(ids):
-            raise PicoGPTError(f"{path}: {len(ids)} tokens need the ids 0 to {len(ids) - 1}, but {name!r} has {i}")
+            raise PicoGPTError(
+                f"{path}: {len(ids)} tokens need the ids 0 to {len(ids) - 1}, but {shown(name)} has {shown(i)}"
+            )
         if i in names:
-            raise PicoGPTError(f"{path}: {names[i]!r} and {name!r} have the same id {i}")
+            raise PicoGPTError(f"{path}: {shown(names[i])} and {shown(name)} have the same id {i}")
         names[i] = name
     return ids
 
 
 def read_merges(path: Path) -> dict[int, str]:
     """Line number -> the line's two tokens, without empty lines and the version in the first."""
+    check_size(path, VOCABULARY_SIZE)
     lines = enumerate(read_text(path).splitlines(), 1)
     return {n: line for n, line in lines if line and not (n == 1 and line.startswith("#version"))}
 
@@ -127,19 +131,19 @@ def combine(
             i, j, merged = ids[left], ids[right], ids[left + right]
         except KeyError as error:
             raise PicoGPTError(
-                f"{merges_path}, {place} {n} should be two tokens with a space between them: {line!r}, "
-                f"but {error.args[0]!r} is not in {ids_path.name}"
+                f"{merges_path}, {place} {n} should be two tokens with a space between them: {shown(line)}, "
+                f"but {shown(error.args[0])} is not in {ids_path.name}"
             ) from None
         if not (tokens[i] and tokens[j]):
             unmade = right if tokens[i] else left
-            raise PicoGPTError(f"{merges_path}, {place} {n}: no {place} above makes {unmade!r}")
+            raise PicoGPTError(f"{merges_path}, {place} {n}: no {place} above makes {shown(unmade)}")
         merges.append((i, j))
         tokens[merged] = tokens[i] + tokens[j]
     special_tokens = {name: i for name, i in ids.items() if not tokens[i]}
     for name, i in special_tokens.items():
         if not is_special(name):
             raise PicoGPTError(
-                f"{ids_path}: token {name!r} (id {i}) is not a byte, not made by {merges_path.name}, "
+                f"{ids_path}: token {shown(name)} (id {i}) is not a byte, not made by {merges_path.name}, "
                 f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
             )
         tokens[i] = name.encode()

@@ -126,8 +126,9 @@ def test_a_special_token_counts_as_one_unit() -> None:
     ("content", "message"),
     [
         ('{"kind": "char"', r"is not JSON"),
-        ("[]", r'should have a "kind" that is one of: char, whitespace, word'),
-        ('{"kind": "bpe", "vocab": ["a"]}', r'should have a "kind"'),
+        ("[]", r"should hold a JSON object, not list"),
+        ('{"kind": "bpe", "vocab": ["a"]}', r'should have a "kind" that is one of: char, whitespace, word'),
+        ('{"kind": ["char"], "vocab": ["a"]}', r'should have a "kind"'),
         ('{"kind": "char"}', r'should have a "vocab" that is a list of strings'),
         ('{"kind": "char", "vocab": ["a", 7]}', r'should have a "vocab" that is a list of strings'),
         ('{"kind": "char", "vocab": []}', r"the vocabulary is empty"),
