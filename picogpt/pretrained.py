@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack, overload
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
@@ -19,6 +19,10 @@ from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
 from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
 from picogpt.types import HParams, Params
+
+if TYPE_CHECKING:  # loads when it is first asked for
+    from picogpt.inspection import Trace
+    from picogpt.inspection.names import Names
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
 ALIASES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
@@ -66,6 +70,21 @@ class GPT2(NamedTuple):
         be chosen. Raises `PicoGPTError` for a text with nothing to score.
         """
         return score_text(self, texts, **options)
+
+    def trace(
+        self, prompt: str, names: Names | None = None, allowed_special: Literal["all"] | Collection[str] = ()
+    ) -> Trace:
+        """Every intermediate value of the pass over `prompt`, by name, with its tokens; or only the named ones.
+
+        A name may be a pattern, such as "*.attn.pattern"; docs/inspection.md lists the names. Raises `PicoGPTError`
+        for a name that matches nothing and for a prompt longer than the model's context.
+        """
+        from picogpt import inspection
+
+        ids = self.prompt_ids(prompt, allowed_special)
+        trace = inspection.trace(ids, self.params, self.hparams["n_head"], names)
+        trace.tokens = inspection.token_texts(self.encoder, ids)
+        return trace
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
         """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
