@@ -11,7 +11,7 @@ def main() -> int:
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the midst of an import ends without a traceback
-    import numpy  # noqa: F401, ICN001  # its C code would make an ImportError of Ctrl-C
+    import numpy  # noqa: F401  # its C code would make an ImportError of Ctrl-C
 
     from picogpt import cli
     from picogpt.cli.streams import prepare
