@@ -47,7 +47,7 @@ from picogpt.tokenizers import CharTokenizer, WordTokenizer, load_tokenizer, tra
 from picogpt.training.data import map_ids, write_ids
 from tests.random_model import random_params
 
-HPARAMS = {"n_vocab": 7, "n_ctx": 5, "n_embd": 3, "n_head": 1, "n_layer": 2}
+HPARAMS = {"n_vocab": 7, "n_ctx": 5, "n_embd": 3, "n_head": 1, "n_layer": 1}
 
 Mutate = Callable[[random.Random, bytes], bytes]
 
@@ -146,9 +146,9 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes:
 
 
 def containers(node: Any) -> Iterator[Any]:
-    if isinstance(node, dict | list):
-        yield node
-        for child in node.values() if isinstance(node, dict) else node:
+    yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list):
             yield from containers(child)
 
 
@@ -349,7 +349,8 @@ def drill(name: str, n: int, directory: Path, limit: float = 0, seed: int = 0) -
     assert attempt(lambda: reader.read(directory)) == "read"
     rng = random.Random(f"{name} {seed}")
     counts: Counter[str] = Counter()
-    wrong, slowest = [], 0.0
+    wrong: list[str] = []
+    slowest = 0.0
     for _ in range(n):
         mutated = reader.mutate(rng, good)
         overwrite(path, mutated)

@@ -8,7 +8,6 @@ import pytest
 
 from tests.checkpoints.mutations import READERS, drill
 
-
 pytestmark = pytest.mark.slow
 
 
