@@ -8,14 +8,14 @@
 Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` touches the network.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from picogpt.cache import KVCache
-from picogpt.decoding import generate
-from picogpt.errors import PicoGPTError
-from picogpt.performance import gpt2
-
 if TYPE_CHECKING:
+    from picogpt.cache import KVCache
+    from picogpt.decoding import generate
+    from picogpt.errors import PicoGPTError
+    from picogpt.performance import gpt2
     from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params
 
 __version__ = "0.1.0"
@@ -32,14 +32,34 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # what reads models is most of our part of the import: it loads when it is first asked for
+if not TYPE_CHECKING:  # NumPy and the rest load when they are first asked for: the command line starts sooner
+    _HOMES = {
+        "KVCache": "cache",
+        "generate": "decoding",
+        "PicoGPTError": "errors",
+        "gpt2": "performance",
+        "GPT2": "pretrained",
+        "load": "pretrained",
+        "load_encoder_hparams_and_params": "pretrained",
+    }
+    _ROOMS = (
+        "cache",
+        "checkpoints",
+        "decoding",
+        "download",
+        "model",
+        "performance",
+        "scoring",
+        "tokenizers",
+        "training",
+    )
 
     def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from picogpt import pretrained
-
-        return getattr(pretrained, name)
+        if name in _ROOMS:
+            return import_module(f"picogpt.{name}")
+        if name in _HOMES:
+            return getattr(import_module(f"picogpt.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_ROOMS})

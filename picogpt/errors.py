@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from reprlib import Repr
 
@@ -16,6 +17,16 @@ class NetworkError(PicoGPTError):
     """Something outside failed, and went on failing when it was tried again; later it may work."""
 
     exit_status = 1
+
+
+def reason(error: OSError) -> str:
+    """What the system said, in a line: `path: No space left on device`."""
+    return what(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {what(error)}"
+
+
+def what(error: OSError) -> str:
+    """The same without the path; libraries raise errors that have a message only."""
+    return error.strerror or " ".join(map(str, error.args)) or type(error).__name__
 
 
 SHORT = Repr()

@@ -9,8 +9,8 @@ import mmap
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-from picogpt.errors import PicoGPTError, listed, shown
+from picogpt.errors import PicoGPTError, listed, reason, shown, what
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -47,7 +47,7 @@ def read_parts(path: Path, n_bytes: int = 1 << 24) -> Iterator[str]:
                     text = text[match.end() :]
             text += decoder.decode(b"", final=True)
     except OSError as error:
-        raise PicoGPTError(f"cannot read {path}: {error.strerror}") from error
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
     except UnicodeDecodeError as error:
         offset = n_read - len(error.object) + error.start  # the decoder may have kept bytes of the part before
         raise PicoGPTError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {offset}") from error
@@ -162,26 +162,76 @@ def map_file(path: Path) -> Bytes:
 
 def write_text(path: Path, text: str) -> None:
     """Write the file with `replacing`; raises `PicoGPTError` when it cannot be written."""
+    write_texts({path: text})
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write files that belong together: none has its name before all of them are on the disk.
+
+    Raises `PicoGPTError` when one cannot be written; then none that is new is there.
+    """
+    new = [path for path in texts if not path.exists()]
     try:
-        with replacing(path) as file:
-            file.write(text.encode("utf-8"))
+        with ExitStack() as files:
+            for path, text in texts.items():
+                file = files.enter_context(replacing(path))
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
     except OSError as error:
-        raise PicoGPTError(f"cannot write {path}: {error.strerror}") from error
+        with suppress(OSError):
+            for path in new:
+                path.unlink(missing_ok=True)
+        raise PicoGPTError(f"cannot write {reason(error)}") from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` when it is whole and on the disk, and else disappears."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A file to write, which takes the place of `path` when it is whole and on the disk, and else disappears.
+
+    What a killed process left of an earlier attempt disappears too. An `OSError` always names the path.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in leftovers(path):
+            leftover.unlink(missing_ok=True)
         with partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         publish(partial, path)
+    except OSError as error:
+        if error.filename is None or os.fsdecode(error.filename) == str(partial):
+            error.filename = str(path)
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where the directory could not be made
+            partial.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What `replacing(path)` was writing in processes that were killed."""
+    prefix = f".{path.name}."
+    found = []
+    for other in path.parent.iterdir() if path.parent.is_dir() else ():
+        pid = other.name.removeprefix(prefix)
+        if other.name.startswith(prefix) and pid.isdecimal() and not is_running(int(pid)):
+            found.append(other)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether there may be a process of this number."""
+    if os.name != "posix":  # there a signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -198,3 +248,8 @@ def sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
+    """The array's bytes in C order. On a full disk `ndarray.tofile` would say how many are missing, and not why."""
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

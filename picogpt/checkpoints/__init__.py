@@ -16,7 +16,7 @@ from picogpt.checkpoints.huggingface import write as write_huggingface
 from picogpt.checkpoints.int8 import write as write_int8
 from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, reason
 from picogpt.types import HParams, Params
 
 __all__ = [
@@ -52,7 +52,7 @@ def readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PicoGPTError(f"cannot read {error.filename}: {error.strerror}") from error
+        raise PicoGPTError(f"cannot read {reason(error)}") from error
 
 
 def layout(directory: Path) -> Layout:

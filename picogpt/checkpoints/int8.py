@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from picogpt.checkpoints import huggingface
-from picogpt.checkpoints.names import Shape, check_shapes, flatten, nest, param_shapes
+from picogpt.checkpoints.names import Shape, check_finite, check_shapes, flatten, nest, param_shapes
 from picogpt.checkpoints.safetensors import read_safetensors, widen, write_safetensors
 from picogpt.errors import PicoGPTError
 from picogpt.performance.int8 import Int8Columns, Int8Rows, is_quantized, quantize_params
@@ -62,7 +62,11 @@ def read_params(directory: Path, hparams: HParams) -> Params:
 
 
 def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int | None = None) -> None:
-    """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all."""
+    """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all.
+
+    Raises `PicoGPTError` for params that are not finite.
+    """
+    check_finite(params, "the model")
     tensors: dict[str, Any] = {}
     for path, param in flatten(quantize_params(params)).items():
         if isinstance(param, Int8Rows | Int8Columns):

@@ -14,6 +14,7 @@ import numpy as np
 
 from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.performance.int8 import Int8Columns, Int8Rows
+from picogpt.performance.layout import Embedding
 from picogpt.types import Array, HParams, Params
 
 Shape = tuple[int, ...]
@@ -111,7 +112,14 @@ def non_finite(params: Params) -> str | None:
     return next((path for path, param in flatten(params).items() if not is_finite(param)), None)
 
 
-def is_finite(param: Array | Int8Rows | Int8Columns) -> bool:
+def explain_non_finite(params: Params) -> PicoGPTError:
+    """The error for logits that are not finite, which names the first parameter that is to blame."""
+    if path := non_finite(params):
+        return PicoGPTError(f"the model is damaged: {path} has numbers that are not finite; download or copy it again")
+    return PicoGPTError("the model's weights are finite, but so large that its logits are not; it cannot be used")
+
+
+def is_finite(param: Array | Int8Rows | Int8Columns | Embedding) -> bool:
     """Whether all numbers of a parameter are finite; of an int8 weight, its scales.
 
     The sum of the squares is finite only where every number is, and BLAS takes it at the speed of the memory. It may
@@ -121,6 +129,8 @@ def is_finite(param: Array | Int8Rows | Int8Columns) -> bool:
         param = param.T
     if isinstance(param, Int8Rows):
         param = param.scale
+    if isinstance(param, Embedding):
+        param = param.rows
     numbers = param.ravel(order="K")
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.dot(numbers, numbers)) or np.isfinite(numbers).all())

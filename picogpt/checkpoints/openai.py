@@ -69,16 +69,20 @@ def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> 
     check_shapes(found, expected, str(source))
 
 
-def write(directory: Path, hparams: HParams, params: Params) -> None:
-    """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all."""
+def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFIX) -> None:
+    """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all.
+
+    `prefix` is what the checkpoint's own files are called. A prefix that is new in the directory keeps the model that
+    is there whole until the file `checkpoint`, written last, names the new one.
+    """
     flat = flatten(params)
     shapes = param_shapes(hparams)
     check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    with replacing(directory / HPARAMS) as file:
+        file.write(json.dumps(hparams).encode())
     write_bundle(
-        directory / PREFIX,
+        directory / prefix,
         {openai_name(path): flat[path].reshape(stored_shape(path, shape)) for path, shape in shapes.items()},
     )
     with replacing(directory / CHECKPOINT) as file:
-        file.write(f'model_checkpoint_path: "{PREFIX}"\nall_model_checkpoint_paths: "{PREFIX}"\n'.encode())
-    with replacing(directory / HPARAMS) as file:
-        file.write(json.dumps(hparams).encode())
+        file.write(f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'.encode())

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError, listed
-from picogpt.files import JSON_SIZE, Bytes, map_file, parse_json, replacing, require_files
+from picogpt.files import JSON_SIZE, Bytes, map_file, parse_json, replacing, require_files, write_array
 from picogpt.types import Array
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
@@ -99,4 +99,4 @@ def write_safetensors(path: Path, tensors: Mapping[str, Array], dtype: str = "fl
     with replacing(path) as file:
         file.write(len(encoded).to_bytes(LENGTH_SIZE, "little") + encoded)
         for array in tensors.values():
-            narrow(array, dtype).tofile(file)
+            write_array(file, narrow(array, dtype))

@@ -19,7 +19,7 @@ import numpy as np
 from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, messages, number, parse_message, varint_field
 from picogpt.checkpoints.sorted_table import crc32c_is_fast, masked_crc32c, read_table, table_bytes
 from picogpt.errors import PicoGPTError, listed, shown
-from picogpt.files import Bytes, check_size, map_file, replacing, require_files
+from picogpt.files import Bytes, check_size, map_file, replacing, require_files, write_array
 from picogpt.performance.threads import each
 from picogpt.types import Array
 
@@ -171,7 +171,7 @@ def write_bundle(prefix: Path, tensors: Mapping[str, Array]) -> None:
     with replacing(path) as file:
         for name in sorted(tensors):
             array = np.ascontiguousarray(tensors[name], "<f4")
-            array.tofile(file)
+            write_array(file, array)
             table.append((name.encode(), entry_bytes(array, offset)))
             offset += array.nbytes
     with replacing(index_path(prefix)) as file:

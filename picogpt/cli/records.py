@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from picogpt.cli.text import check_argument, decode_utf8
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON's escapes can make one, and UTF-8 cannot express it
@@ -77,7 +77,7 @@ def read_records(args: argparse.Namespace) -> Iterator[Record]:
             with Path(name).open("rb") as file:
                 yield from read_file(name, file, args)
         except OSError as error:
-            raise PicoGPTError(f"{name} cannot be read: {error.strerror}") from None
+            raise PicoGPTError(f"{name} cannot be read: {what(error)}") from None
 
 
 def read_file(name: str, file: Iterable[bytes] | io.BufferedIOBase, args: argparse.Namespace) -> Iterator[Record]:

@@ -6,14 +6,14 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.options import Parser
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, reason
 
 if TYPE_CHECKING:
     from picogpt.tokenizers import Tokenizer
@@ -84,23 +84,27 @@ def main(argv: list[str]) -> int:
             raise PicoGPTError(f"{flag(name)} must be at least 1, not {options[name]}")
     n_threads = options.pop("threads", os.cpu_count() or 1)
     eval_every, save_every = options.pop("eval_every", EVAL_EVERY), options.pop("save_every", SAVE_EVERY)
-    try:
-        run = resume(**options) if "resume" in options else start(options, n_threads)
-        return train(run, n_threads, eval_every, save_every)
-    except OSError as error:
-        raise PicoGPTError(f"{error.filename or 'writing'}: {error.strerror}") from error
+    from picogpt.training.run import only_one
+
+    out, begin = resume(**options) if "resume" in options else start(options, n_threads)
+    with only_one(out):
+        return train(begin(), n_threads, eval_every, save_every)
 
 
-def resume(resume: Path, data: tuple[Path, ...] = (), **others: Any) -> Run:
+def resume(resume: Path, data: tuple[Path, ...] = (), **others: Any) -> tuple[Path, Callable[[], Run]]:
+    """Where the run is, and how it goes on."""
     from picogpt.training.run import Run
 
     if data or others:
         given = ", ".join([*map(str, data), *(flag(name) for name in others)])
         raise PicoGPTError(f"a resumed run keeps its data and settings; leave out {given}")
-    return Run.resume(resume)
+    if not resume.is_dir():
+        raise PicoGPTError(f"there is no directory {resume} to resume; start a run with --out {resume}")
+    return resume, partial(Run.resume, resume)
 
 
-def start(options: dict[str, Any], n_threads: int) -> Run:
+def start(options: dict[str, Any], n_threads: int) -> tuple[Path, Callable[[], Run]]:
+    """Where the run will be, and how it begins."""
     import numpy as np
 
     from picogpt.files import read_text
@@ -111,6 +115,8 @@ def start(options: dict[str, Any], n_threads: int) -> Run:
         raise PicoGPTError("which text? give one or more files: picogpt train FILE --out DIR")
     text = "".join(map(read_text, options["data"]))
     out = options.get("out") or Path("runs") / options["data"][0].stem
+    if out.exists() and not out.is_dir():
+        raise PicoGPTError(f"{out} is not a directory; choose another --out")
     settings = Settings(parts=options.pop("parts", n_threads), **{k: v for k, v in options.items() if k in SETTINGS})
     if "init" in options:
         from picogpt.pretrained import load
@@ -124,7 +130,8 @@ def start(options: dict[str, Any], n_threads: int) -> Run:
         if hparams["n_embd"] % hparams["n_head"]:
             raise PicoGPTError(f"--n-embd {hparams['n_embd']} cannot be divided by --n-head {hparams['n_head']}")
         params = init_params(hparams, np.random.default_rng(settings.seed))
-    return Run.start(out, text, tokenizer, hparams, params, settings, options.get("format", "float32"))
+    format = options.get("format", "float32")
+    return out, partial(Run.start, out, text, tokenizer, hparams, params, settings, format)
 
 
 def make_tokenizer(kind: str, text: str, n_vocab: int) -> Tokenizer:
@@ -195,30 +202,34 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
                 if interrupted():
                     break
         except (PicoGPTError, OSError) as error:
-            what = error if isinstance(error, PicoGPTError) else f"{error.filename or 'saving'}: {error.strerror}"
+            what = reason(error) if isinstance(error, OSError) else error
             raise PicoGPTError(f"{what}. The checkpoint of step {saved} in {run.out} is whole") from error
     if run.state.step < settings.steps:
         print(f"stopped and saved at step {saved}; resume with: picogpt train --resume {run.out}", file=sys.stderr)
-        return 130
+        return 128 + interrupted()
     finish(run)
     return 0
 
 
 @contextmanager
-def interrupts() -> Iterator[Any]:
-    """Ctrl-C lets the step that is being made come to its end; a second one does not."""
-    pressed: list[int] = []
+def interrupts() -> Iterator[Callable[[], int]]:
+    """Ctrl-C and SIGTERM let the step that is being made come to its end; a second one does not.
+
+    Gives a function that says which of them came, or 0.
+    """
+    came: list[int] = []
 
     def note(signum: int, frame: object) -> None:
-        if pressed:
+        if came:
             raise KeyboardInterrupt
-        pressed.append(signum)
+        came.append(signum)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(pressed)
+        yield lambda: came[0] if came else 0
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def finish(run: Run) -> None:

@@ -41,6 +41,15 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def is_half(directory: Path, there: list[str]) -> bool:
+    """Whether an earlier attempt was killed after the first of a vocabulary's two files had its name."""
+    from picogpt.files import leftovers
+    from picogpt.tokenizers.bpe_files import FILES
+
+    pair = FILES["openai"]
+    return len(there) == 1 and any(there == [one] and leftovers(directory / other) for one, other in (pair, pair[::-1]))
+
+
 def main(argv: list[str]) -> int:
     from picogpt import tokenizers
     from picogpt.files import read_parts
@@ -48,7 +57,7 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     if args.n_vocab is not None and args.kind != "bpe":
         raise PicoGPTError(f"--n-vocab is for --kind bpe; a {args.kind} vocabulary has as many tokens as the text")
-    if there := tokenizers.vocabulary_files(args.out):
+    if (there := tokenizers.vocabulary_files(args.out)) and not is_half(args.out, there):
         raise PicoGPTError(f"{args.out} already has a vocabulary, {there[0]}; choose another directory")
     texts = chain.from_iterable(map(read_parts, args.files))
     special_tokens = SPECIAL_TOKENS[args.kind] if args.special_tokens is None else args.special_tokens

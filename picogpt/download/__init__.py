@@ -13,10 +13,10 @@ from pathlib import Path
 from picogpt.download.catalogue import Collection, Facts, File, find
 from picogpt.download.contents import check_content, check_facts, verify
 from picogpt.download.http import RetryPolicy, open_session, remote_size
-from picogpt.download.lock import locked
 from picogpt.download.part import Part, check_space
 from picogpt.download.transfer import Reporter, fetch
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
+from picogpt.lock import locked
 
 __all__ = ["Collection", "Facts", "File", "Reporter", "RetryPolicy", "download", "find", "plan", "verify"]
 
@@ -47,7 +47,7 @@ def download(
             return fetch_missing(collection, directory, reporter, policy)
     except OSError as error:
         raise PicoGPTError(
-            f"cannot write to {error.filename or directory}: {error.strerror}; choose another place"
+            f"cannot write to {error.filename or directory}: {what(error)}; choose another place"
         ) from error
     finally:
         with contextlib.suppress(OSError):

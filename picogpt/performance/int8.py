@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.errors import PicoGPTError
 from picogpt.performance.threads import each
 from picogpt.performance.thresholds import INT8_FEW_PARTS, INT8_PART
 from picogpt.types import Array, Params
@@ -49,8 +50,13 @@ class Int8Rows:
 
     @classmethod
     def nearest(cls, w: Array) -> Int8Rows:  # [n_rows, n_columns]
-        """The int8 matrix nearest to `w`; no weight moves by more than half its row's scale."""
+        """The int8 matrix nearest to `w`; no weight moves by more than half its row's scale.
+
+        Raises `PicoGPTError` for numbers that are not finite.
+        """
         largest = np.maximum(w.max(axis=1), -w.min(axis=1))
+        if not np.isfinite(largest).all():
+            raise PicoGPTError("weights that are not finite have no int8 form")
         scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
         q = w / scale[:, None]
         return cls(np.rint(q, out=q).astype(np.int8, order="C"), scale)

@@ -4,7 +4,8 @@ BLAS's threads wait for each other by spinning. When another process takes one o
 until the scheduler lets the last thread run: on two cores a token then takes two to three times as long on two
 threads as on one. So a pass compares the processor time that it gets with the time on the clock. When it is not given
 its cores it tries fewer threads for some layers, and stays with whichever is faster. From then on it tries all of them
-again now and then, one layer at a time, and less often for as long as that loses.
+again now and then, one layer at a time, and less often for as long as that loses. All times here are seconds spent in
+passes: a trial after every pause would cost short passes more than it could win.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from contextlib import contextmanager
 from picogpt.performance.threads import BUSY, n_blas_threads, set_blas_threads
 from picogpt.performance.thresholds import FEW_ROWS
 
-WINDOW = 0.015  # seconds in whose course the processor time is meaningful: it is counted in steps of up to 4 ms
-MISSING = 0.3  # cores that this process must lack on average before fewer threads are tried
+WINDOW = 0.03  # seconds in whose course the processor time is meaningful: it is counted in steps of up to 4 ms
+MISSING = 0.4  # cores that this process must lack on average before fewer threads are tried
 N_COMPARED = 3  # layers with fewer threads that are compared with those before
 TRIAL = 0.03  # seconds for which trials must succeed before all threads are used again
 MIN_WAIT, MAX_WAIT = 0.1, 1.0  # seconds between trials; each that fails doubles them
@@ -34,6 +35,7 @@ class Pace:
         self.n_fewer = 0  # threads in use instead of all of them; 0 when all are in use
         self.on_trial = False  # whether all are in use for a trial
         self.wait, self.next_change = MIN_WAIT, 0.0  # seconds, and the moment, until the other way may be tried again
+        self.now = 0.0  # seconds in all passes
         self.since = 0.0  # the moment of the last change
         self.fewer_seconds = 0.0  # of a layer, smoothed
         self.all_seconds = 0.0  # of a layer before the change to fewer, until these are compared with it
@@ -62,17 +64,18 @@ class Pace:
 
     def layer(self) -> None:
         """A layer is done: note its time, and choose the number of threads for the next one."""
-        now = time.perf_counter()
-        seconds, self.last = now - self.last, now
+        clock = time.perf_counter()
+        seconds, self.last = clock - self.last, clock
+        self.now += seconds
         self.wall += seconds
         self.layers_wall += seconds
         self.n_layers += 1
         if self.on_trial:
-            self.judge_trial(now, seconds)
+            self.judge_trial(seconds)
         elif self.n_fewer:
-            self.judge_fewer(now, seconds)
+            self.judge_fewer(seconds)
         elif self.wall >= WINDOW:
-            self.judge_all(now)
+            self.judge_all()
 
     def n_cores(self) -> float:
         """How many cores this process has had since the last restart."""
@@ -80,57 +83,57 @@ class Pace:
         self.cpu, self.last_cpu = self.cpu + cpu - self.last_cpu, cpu
         return self.cpu / self.wall
 
-    def judge_all(self, now: float) -> None:
+    def judge_all(self) -> None:
         """With all threads: fewer are tried when the processor time says that cores are missing."""
-        if now - self.since > CALM:
+        if self.now - self.since > CALM:
             self.wait = MIN_WAIT
         n_cores = self.n_cores()
-        if n_cores < N_CORES - MISSING and now >= self.next_change:
+        if n_cores < N_CORES - MISSING and self.now >= self.next_change:
             self.n_all = n_blas_threads()
             if n_cores < self.n_all - MISSING:
                 self.n_fewer = max(1, min(int(n_cores + MISSING / 2), self.n_all - 1))
                 self.all_seconds = self.layers_wall / self.n_layers
-                return self.use_fewer(now)
+                return self.use_fewer()
         return self.restart()
 
-    def use_fewer(self, now: float) -> None:
+    def use_fewer(self) -> None:
         set_blas_threads(self.n_fewer)
         self.on_trial = False
-        self.since, self.next_change = now, now + self.wait
+        self.since, self.next_change = self.now, self.now + self.wait
         self.wait = min(2 * self.wait, MAX_WAIT)
         self.restart()
 
-    def judge_fewer(self, now: float, seconds: float) -> None:
+    def judge_fewer(self, seconds: float) -> None:
         """With fewer threads: back to all if those were faster after all, or for a trial when it is time."""
         if self.all_seconds and self.n_layers == N_COMPARED:
             self.fewer_seconds = self.layers_wall / N_COMPARED
             if self.fewer_seconds > self.all_seconds:
-                self.next_change = now + self.wait
-                return self.use_all(now)
+                self.next_change = self.now + self.wait
+                return self.use_all()
             self.all_seconds = 0.0
         self.fewer_seconds += 0.1 * (seconds - self.fewer_seconds)
-        if now >= self.next_change and not self.all_seconds:
-            self.use_trial(now)
+        if self.now >= self.next_change and not self.all_seconds:
+            self.use_trial()
         return None
 
-    def use_trial(self, now: float) -> None:
+    def use_trial(self) -> None:
         set_blas_threads(self.n_all)
-        self.on_trial, self.since = True, now
+        self.on_trial, self.since = True, self.now
         self.restart()
 
-    def judge_trial(self, now: float, seconds: float) -> None:
+    def judge_trial(self, seconds: float) -> None:
         """On trial with all threads: one layer that is slower than with fewer ends it, and so do missing cores."""
         if seconds > self.fewer_seconds:
-            self.use_fewer(now)
+            self.use_fewer()
         elif self.wall >= TRIAL:
             if self.n_cores() < self.n_all - MISSING:
-                self.use_fewer(now)
+                self.use_fewer()
             else:
-                self.use_all(now)
+                self.use_all()
 
-    def use_all(self, now: float) -> None:
+    def use_all(self) -> None:
         set_blas_threads(self.n_all)
-        self.n_fewer, self.on_trial, self.since = 0, False, now
+        self.n_fewer, self.on_trial, self.since = 0, False, self.now
         self.restart()
 
 

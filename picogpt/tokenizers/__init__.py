@@ -21,6 +21,7 @@ from picogpt.tokenizers.char import CharTokenizer
 from picogpt.tokenizers.word import WhitespaceTokenizer, WordTokenizer
 
 __all__ = [
+    "FILE_NAMES",
     "ByteLevelBPE",
     "CharTokenizer",
     "SpecialTokens",
@@ -33,6 +34,8 @@ __all__ = [
     "train_bpe",
     "vocabulary_files",
 ]
+
+FILE_NAMES = [vocabulary.FILE, *bpe_files.FILE_NAMES]  # the files that can hold a vocabulary
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer:
@@ -51,4 +54,4 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 def vocabulary_files(directory: str | Path) -> list[str]:
     """The names of the files in `directory` that hold a vocabulary."""
-    return [name for name in [vocabulary.FILE, *bpe_files.FILE_NAMES] if Path(directory, name).exists()]
+    return [name for name in FILE_NAMES if Path(directory, name).exists()]

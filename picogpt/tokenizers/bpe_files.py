@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
-from picogpt.files import check_size, read_json, read_text, write_text
+from picogpt.files import check_size, read_json, read_text, write_texts
 from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special
 
 FILES: dict[Layout, tuple[str, str]] = {
@@ -155,5 +155,5 @@ def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
     names = vocabulary.names()
     lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
     ids_name, merges_name = FILES[layout]
-    write_text(directory / merges_name, "\n".join(lines))
-    write_text(directory / ids_name, json.dumps({name: i for i, name in enumerate(names)}))
+    ids = json.dumps({name: i for i, name in enumerate(names)})
+    write_texts({directory / merges_name: "\n".join(lines), directory / ids_name: ids})

@@ -30,13 +30,19 @@ def write_ids(path: Path, ids: list[int], n_vocab: int) -> None:
 
 
 def map_ids(path: Path, n_vocab: int) -> Ids:
-    """What `write_ids` wrote, memory-mapped: a page is read when a window needs it."""
-    dtype = id_type(n_vocab)
+    """What `write_ids` wrote, memory-mapped: a page is read when a window needs it.
+
+    Raises `PicoGPTError` when the file is missing, or holds something else than ids below `n_vocab`.
+    """
     if not path.is_file() or not path.stat().st_size:
         raise PicoGPTError(f"{path} is missing or empty; start the run again")
+    dtype = id_type(n_vocab)
     if path.stat().st_size % dtype.itemsize:
-        raise PicoGPTError(f"{path} is damaged: it ends within an id of {dtype.itemsize} bytes; start the run again")
-    return np.memmap(path, dtype, mode="r")
+        raise PicoGPTError(f"{path} is damaged: {path.stat().st_size} bytes are no whole number of ids")
+    ids = np.memmap(path, dtype, mode="r")
+    if (largest := int(ids.max())) >= n_vocab:
+        raise PicoGPTError(f"{path} is damaged: it has the id {largest}, but the vocabulary has {n_vocab}")
+    return ids
 
 
 def id_type(n_vocab: int) -> np.dtype[np.unsignedinteger]:

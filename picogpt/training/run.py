@@ -3,7 +3,9 @@
     OUT/            the model: weights, config, vocabulary; loss.csv and loss.png
     OUT/training/   run.json (model and settings), train.ids and validation.ids, state.npz
 
-Every file is written aside, synced and renamed. So whenever a run is killed, what is there is whole.
+Every file is written aside, synced and renamed, so whenever a run is killed, what is there is whole. The state is the
+truth: whoever resumes writes the losses and the model once more from it. `training/unfinished` is there from before
+the first file to after the last one, run.json; a start that was killed in between can be made again.
 """
 
 from __future__ import annotations
@@ -11,22 +13,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from picogpt.checkpoints import flatten, nest, write_huggingface, write_openai
-from picogpt.errors import PicoGPTError
-from picogpt.files import read_object, replacing
+from picogpt.checkpoints import flatten, nest, openai, param_shapes, write_huggingface, write_openai
+from picogpt.checkpoints.names import check_hparams, check_shapes
+from picogpt.errors import PicoGPTError, what
+from picogpt.files import leftovers, read_object, read_text, replacing
+from picogpt.lock import locked
+from picogpt.tokenizers import FILE_NAMES as TOKENIZER_FILES
 from picogpt.tokenizers import Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.optimizer import Flat
 from picogpt.training.trainer import Settings, State
 from picogpt.types import HParams, Params
 
+PARTS = ("train", "validation")
+UNFINISHED = Path("training", "unfinished")
 FORMATS = ("float32", "float16", "bfloat16", "tf")  # Hugging Face's layout, or OpenAI's
 COLUMNS = ("step", "loss", "validation_loss", "lr", "grad_norm")
 
@@ -59,9 +66,10 @@ class Run:
 
         Raises `PicoGPTError` when there is something in the directory, or the text is too short for the context.
         """
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        clear_unfinished(out)
+        if not is_free(out):
             raise PicoGPTError(f"{out} is not empty; choose another --out, or continue a run there with --resume {out}")
-        parts = dict(zip(("train", "validation"), split_text(text), strict=True))
+        parts = dict(zip(PARTS, split_text(text), strict=True))
         # between documents <|endoftext|> is the token of that name
         ids = {name: tokenizer.encode(part, allowed_special="all") for name, part in parts.items()}
         for name, needed in ("train", hparams["n_ctx"] + 1), ("validation", 2):
@@ -70,6 +78,8 @@ class Run:
                     f"the {name} part of the text has {len(ids[name])} tokens, but a context of {hparams['n_ctx']} "
                     f"needs {needed}; give more text or a smaller --n-ctx"
                 )
+        with replacing(out / UNFINISHED):
+            pass
         state = State.start(params, settings)
         run = cls(out, hparams, settings, tokenizer, format, len(parts["validation"]), state, [])
         for name in parts:
@@ -84,19 +94,38 @@ class Run:
         }
         with replacing(out / "training" / "run.json") as file:
             file.write((json.dumps(facts, indent=2) + "\n").encode())
+        (out / UNFINISHED).unlink()
         return run
 
     @classmethod
     def resume(cls, out: Path) -> Run:
-        """The run as its last checkpoint left it. Raises `PicoGPTError` when there is none."""
-        if not (out / "training" / "run.json").is_file():
-            raise PicoGPTError(f"{out} holds no training run; start one with --out {out}")
-        facts = read_object(out / "training" / "run.json")
-        state = read_state(out / "training" / "state.npz")
+        """The run as its last state left it, and its model written anew from that.
+
+        Raises `PicoGPTError` when there is none, or it is damaged.
+        """
+        path = out / "training" / "run.json"
+        if not path.is_file():
+            unfinished = (out / UNFINISHED).is_file()
+            what = "the start of a run that was cut off; make it again" if unfinished else "no training run; start one"
+            raise PicoGPTError(f"{out} holds {what} with --out {out}")
+        facts = read_object(path)
+        try:
+            hparams = facts["hparams"]
+            check_hparams(hparams, str(path))
+            settings = Settings(**facts["settings"])
+            n_characters = int(facts["n_characters"])
+            if facts["format"] not in FORMATS or n_characters < 1:
+                raise ValueError("its format or n_characters cannot be")
+        except (KeyError, TypeError, ValueError) as error:
+            raise PicoGPTError(f"{path} does not describe a training run: {error}") from error
+        state = read_state(out / "training" / "state.npz", hparams)
         log = read_log(out / "loss.csv", state.step)
-        settings = Settings(**facts["settings"])
-        tokenizer = load_tokenizer(out)
-        return cls(out, facts["hparams"], settings, tokenizer, facts["format"], facts["n_characters"], state, log)
+        run = cls(out, hparams, settings, load_tokenizer(out), facts["format"], n_characters, state, log)
+        for name in PARTS:
+            run.ids(name)  # damage shows now, and not after hours of training
+        run.save_model()
+        (out / UNFINISHED).unlink(missing_ok=True)
+        return run
 
     def ids_path(self, name: str) -> Path:
         return self.out / "training" / f"{name}.ids"
@@ -117,11 +146,61 @@ class Run:
         """
         write_log(self.out / "loss.csv", self.log)
         write_state(self.out / "training" / "state.npz", self.state)
+        self.save_model()
+
+    def save_model(self) -> None:
+        """The model to use. In OpenAI's layout its files have the step in their names, and earlier ones go after it."""
         if self.format == "tf":
-            write_openai(self.out, self.hparams, self.params)
+            prefix = f"{openai.PREFIX}-{self.state.step}"
+            write_openai(self.out, self.hparams, self.params, prefix)
+            for path in self.out.glob(f"*{openai.PREFIX}-*"):
+                if not path.name.startswith(f"{prefix}."):
+                    path.unlink(missing_ok=True)
         else:
             eot_token = self.tokenizer.eot_token
             write_huggingface(self.out, self.hparams, self.params, self.format, eot_token=eot_token)
+
+
+def lock(out: Path) -> Path:
+    """The lock file of a run: see `only_one`."""
+    return out / ".lock"
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Keep other processes from training in the directory; raises `PicoGPTError` when one does so now."""
+
+    def refuse() -> None:
+        raise PicoGPTError(f"another process is training in {out}; wait for it to end, or stop it")
+
+    new = [directory for directory in (out, *out.parents) if not directory.exists()]
+    try:
+        with locked(lock(out), on_wait=refuse):
+            yield
+    finally:
+        with suppress(OSError):  # what is not empty stays
+            for directory in new:
+                directory.rmdir()
+
+
+def is_free(out: Path) -> bool:
+    """Whether a run may start in the directory: nothing is there, or no more than a killed start leaves first."""
+    nothing = {lock(out), *leftovers(out / UNFINISHED)}
+    return not out.exists() or (out.is_dir() and {path for path in out.rglob("*") if not path.is_dir()} <= nothing)
+
+
+def clear_unfinished(out: Path) -> None:
+    """Remove what a start that was cut off has left in the directory, and nothing else."""
+    if not (out / UNFINISHED).is_file() or (out / "training" / "run.json").is_file():
+        return
+    names = ["loss.csv", "config.json", "model.safetensors", "hparams.json", "checkpoint", *TOKENIZER_FILES]
+    for pattern in [*names, *(f".{name}.*" for name in names), f"*{openai.PREFIX}-*"]:
+        for path in out.glob(pattern):
+            path.unlink(missing_ok=True)
+    for path in (out / "training").iterdir():
+        if path != out / UNFINISHED:
+            path.unlink(missing_ok=True)
+    (out / UNFINISHED).unlink()
 
 
 def write_state(path: Path, state: State) -> None:
@@ -131,9 +210,10 @@ def write_state(path: Path, state: State) -> None:
         np.savez(file, step=np.array(state.step), **arrays)  # type: ignore[arg-type]  # the names are not "allow_pickle"
 
 
-def read_state(path: Path) -> State:
-    """What `write_state` wrote. Raises `PicoGPTError` when the file is missing or damaged."""
+def read_state(path: Path, hparams: HParams) -> State:
+    """What `write_state` wrote. Raises `PicoGPTError` when the file is missing, damaged, or another model's."""
     trees: dict[str, Flat] = {"params": {}, "mean": {}, "square": {}, "averaged": {}}
+    shapes = param_shapes(hparams)
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             step = int(arrays["step"])
@@ -141,8 +221,16 @@ def read_state(path: Path) -> State:
                 tree, _, name = key.partition("/")
                 if name:
                     trees[tree][name] = arrays[key]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise PicoGPTError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
+    except Exception as error:  # zipfile, zlib and NumPy have a dozen ways of saying that bytes are wrong
+        raise PicoGPTError(f"{path} is damaged: {error}; the run cannot be resumed") from error
+    for tree, flat in trees.items():
+        if flat or tree != "averaged":
+            check_shapes({name: array.shape for name, array in flat.items()}, shapes, f"{path}, {tree},")
+        for name, array in flat.items():
+            if array.dtype != np.float32:
+                raise PicoGPTError(f"{path} is damaged: {tree}/{name} has dtype {array.dtype}, not float32")
     return State(step, nest(trees["params"]), trees["mean"], trees["square"], trees["averaged"])
 
 
@@ -157,10 +245,13 @@ def write_log(path: Path, rows: Iterable[tuple[float | str, ...]]) -> None:
 
 def read_log(path: Path, n_steps: int) -> list[tuple[float | str, ...]]:
     """The rows of the first `n_steps` steps; what was logged after them will be done again."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [tuple(row) for row in list(csv.reader(file))[1 : 1 + n_steps]]
+    rows = list(csv.reader(io.StringIO(read_text(path)))) if path.is_file() else []
+    try:
+        for row in rows[1:]:
+            [float(number) for name, number in zip(COLUMNS, row, strict=True) if number or name != "validation_loss"]
+    except ValueError as error:
+        raise PicoGPTError(f"{path} is damaged: {error}; remove it to resume without the losses so far") from error
+    return [tuple(row) for row in rows[1 : 1 + n_steps]]
 
 
 def loss_curves(rows: Iterable[tuple[float | str, ...]]) -> dict[str, list[tuple[float, float]]]:

@@ -67,26 +67,27 @@ def test_several_texts_are_one(text: Path) -> None:
     assert "d" in load("model").encoder.decode(range(20))
 
 
-def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C while a step is made."""
+def interrupt_at(step: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send the signal while a step is made."""
     original: Callable[..., Any] = picogpt.training.trainer.batch_loss_and_grads
 
     def pressed(*arguments: Any) -> Any:
         if arguments[5] == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signum)
         return original(*arguments)
 
     monkeypatch.setattr(picogpt.training.trainer, "batch_loss_and_grads", pressed)
 
 
-def test_ctrl_c_saves_the_step_and_resume_goes_on(
-    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_save_the_step_and_resume_goes_on(
+    text: Path, signum: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the middle of a step: it is finished first, or its weights would be half old and half new."""
     assert train(text, "--out", "whole") == 0
     with monkeypatch.context() as patch:
-        interrupt_at(2, patch)
-        assert train(text, "--out", "stopped") == 130
+        interrupt_at(2, signum, patch)
+        assert train(text, "--out", "stopped") == status
     assert "picogpt train --resume stopped" in capsys.readouterr().err
     assert Run.resume(Path("stopped")).state.step == 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -158,7 +159,7 @@ def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         (["text", "--n-layer", "0"], "--n-layer"),
         (["text", "--save-every", "0"], "--save-every"),
         (["text", "--threads", "0"], "--threads"),
-        (["text", "--out", "text"], "is not empty"),
+        (["text", "--out", "text"], "is not a directory"),
         (["text", "--init", "shakespeare"], "leave out --n-vocab"),
         (["latin1"], "latin1 is not UTF-8"),
         (["--resume", "text"], "leave out"),

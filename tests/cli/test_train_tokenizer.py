@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from picogpt.tokenizers import (
     train_bpe,
 )
 
+ROOT = Path(__file__).parents[2]
 TEXT = "The thin thing, the other thing.\n\n  The thinner thing? é 😀\n" * 5
 
 
@@ -98,7 +101,7 @@ def test_bad_input_is_one_line_and_nothing_is_lost(
         (["corpus.txt", "-o", "new", "--n-vocab", "256"], "n_vocab must be at least 257"),
         (["corpus.txt", "-o", "new", "--n-vocab", "300", "--kind", "word"], "--n-vocab is for --kind bpe"),
         (["corpus.txt", "-o", "new", "--special-token", "END"], "special token 'END': write each one once"),
-        (["corpus.txt", "-o", "empty.txt", "--n-vocab", "260"], "cannot write empty.txt/vocab.bpe: "),
+        (["corpus.txt", "-o", "empty.txt", "--n-vocab", "260"], "cannot write empty.txt: "),
     ]:
         assert main(["train-tokenizer", *argv]) == 2
         out, err = capsys.readouterr()
@@ -107,3 +110,37 @@ def test_bad_input_is_one_line_and_nothing_is_lost(
         assert err.count("\n") == 1
     assert not (tmp_path / "new").exists()
     assert [path.name for path in old.iterdir()] == ["picogpt_tokenizer.json"]
+
+
+@pytest.mark.parametrize("full_disk", [False, True])
+def test_wherever_it_dies_it_can_be_done_again(corpus: Path, tmp_path: Path, full_disk: bool) -> None:
+    """A full disk, or a kill between two renames, once left half a vocabulary, and a retry said there is one."""
+    code = f"""
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from picogpt.cli import main
+from picogpt.tokenizers import load_tokenizer
+from tests.crashes import crashes
+
+out = Path({str(tmp_path / "out")!r})
+argv = ["train-tokenizer", {str(corpus)!r}, "-o", str(out), "--n-vocab", "270"]
+
+def learn():
+    if status := main(argv):
+        raise OSError("No space left" if status == 2 else status)
+
+n = 0
+for _ in crashes(learn, {full_disk}):
+    if not (out / "encoder.json").exists() or not (out / "vocab.bpe").exists():
+        assert main(argv) == 0
+        assert sorted(path.name for path in out.iterdir()) == ["encoder.json", "vocab.bpe"], list(out.iterdir())
+    assert load_tokenizer(out).n_vocab == 270
+    shutil.rmtree(out)
+    n += 1
+print(n)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) >= 8

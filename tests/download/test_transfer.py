@@ -16,8 +16,8 @@ import pytest
 
 from picogpt.download import Collection, Facts, File, RetryPolicy, download
 from picogpt.download.http import Retry
-from picogpt.download.lock import locked
 from picogpt.errors import NetworkError, PicoGPTError
+from picogpt.lock import locked
 from tests.download.server import ERROR_PAGE, Fault, Server, serving
 
 DATA = np.random.default_rng(2).bytes(1013)

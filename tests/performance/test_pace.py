@@ -73,6 +73,17 @@ def test_a_pass_that_begins_on_a_busy_machine_finds_out_at_once(machine: Machine
     assert machine.decode(0.3) < 1.15 * 1.4e-3
 
 
+def test_trials_are_counted_by_the_work_and_not_by_the_pauses_between(machine: Machine) -> None:
+    """Prompts that arrive every few seconds would else begin with a trial each."""
+    machine.is_busy = True
+    machine.decode(10.0)
+    seconds = 0.0
+    for _ in range(30):
+        machine.now += 5.0
+        seconds += machine.decode(0.016) / 30
+    assert seconds < 1.02 * 1.4e-3
+
+
 def test_all_threads_are_back_soon_after_the_other_process_has_ended(machine: Machine) -> None:
     machine.is_busy = True
     machine.decode(20.0)

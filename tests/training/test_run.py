@@ -122,8 +122,8 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     start(tmp_path / "run")
     path = tmp_path / "run" / "training" / "state.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(PicoGPTError, match=r"state\.npz cannot be read"):
-        read_state(path)
+    with pytest.raises(PicoGPTError, match=r"state\.npz is damaged"):
+        read_state(path, {**HPARAMS, "n_vocab": CharTokenizer.from_text(TEXT).n_vocab})
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, n_vocab: int, n_bytes
     [
         ("float32", {"config.json", "model.safetensors", "vocab.json", "merges.txt"}),
         ("float16", {"config.json", "model.safetensors", "vocab.json", "merges.txt"}),
-        ("tf", {"hparams.json", "model.ckpt.index", "checkpoint", "encoder.json", "vocab.bpe"}),
+        ("tf", {"hparams.json", "model.ckpt-0.index", "checkpoint", "encoder.json", "vocab.bpe"}),
     ],
 )
 def test_weights_and_vocabulary_are_saved_in_the_same_layout(tmp_path: Path, format: str, files: set[str]) -> None:
