@@ -12,7 +12,7 @@ from picogpt.errors import PicoGPTError
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
-VOCABULARY_SIZE = 1 << 26  # bytes that a file of a vocabulary may have; GPT-2's has one million
+VOCABULARY_SIZE = 1 << 24  # bytes that a file of a vocabulary may have; GPT-2's has one million
 SpecialTokens = Literal["all"] | Collection[str]  # some of a tokenizer's special tokens
 Layout = Literal["openai", "huggingface"]  # whose names the files of a vocabulary have
 
