@@ -26,6 +26,7 @@ JSON_SIZE = 1 << 20  # bytes that a model's JSON may have; a config has a thousa
 JSON_DEPTH = 16  # objects and lists within each other; a tokenizer.json has six
 NAME_SIZE = 200  # bytes; file systems take 255, and some names get an ending
 
+STRING = regex.compile(r'"(?:[^"\\]++|\\.)*+"?', regex.DOTALL)  # of JSON, or what begins like one
 LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
 
@@ -98,8 +99,9 @@ def parse_json(text: str, source: str) -> Any:
     Raises `PicoGPTError` where it is not JSON, has objects and lists in a depth or number that no file of ours has,
     numbers that are too long or not finite, or a key twice in one object.
     """
-    most = text.count("[") + text.count("{")  # lists and objects
-    if most > 100 + len(text) // 8:  # an empty one takes 30 times its text's memory
+    most = n_brackets(text)  # lists and objects
+    few = 100 + len(text) // 8  # an empty one takes 30 times its text's memory
+    if most > few and n_brackets(STRING.sub("", text)) > few:
         raise PicoGPTError(f"{source} has too many lists and objects")
     try:
         value = json.loads(
@@ -116,6 +118,10 @@ def parse_json(text: str, source: str) -> Any:
     if value is ... or (most > JSON_DEPTH and is_deeper(value, JSON_DEPTH)):
         raise PicoGPTError(f"{source} has more than {JSON_DEPTH} lists and objects within each other")
     return value
+
+
+def n_brackets(text: str) -> int:
+    return text.count("[") + text.count("{")
 
 
 def finite_float(digits: str) -> float:

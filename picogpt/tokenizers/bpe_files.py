@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
-from picogpt.files import read_bounded, read_json, write_texts
-from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special
+from picogpt.files import read_bounded, read_json
+from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special, write_vocabulary
 
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
@@ -162,4 +162,4 @@ def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
     lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
     ids_name, merges_name = FILES[layout]
     ids = json.dumps({name: i for i, name in enumerate(names)})
-    write_texts({directory / merges_name: "\n".join(lines), directory / ids_name: ids})
+    write_vocabulary({directory / merges_name: "\n".join(lines), directory / ids_name: ids})
