@@ -22,10 +22,11 @@ from picogpt.errors import PicoGPTError, listed, reason, shown, what
 
 Bytes = npt.NDArray[np.uint8]
 
-JSON_SIZE = 1 << 22  # bytes that a model's JSON may have; a config has a thousand
+JSON_SIZE = 1 << 20  # bytes that a model's JSON may have; a config has a thousand
 JSON_DEPTH = 16  # objects and lists within each other; a tokenizer.json has six
 NAME_SIZE = 200  # bytes; file systems take 255, and some names get an ending
 
+STRING = regex.compile(r'"(?:[^"\\]++|\\.)*+"?', regex.DOTALL)  # of JSON, or what begins like one
 LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
 
@@ -49,10 +50,14 @@ def read_parts(path: Path, n_bytes: int = 1 << 24) -> Iterator[str]:
     except OSError as error:
         raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
     except UnicodeDecodeError as error:
-        offset = n_read - len(error.object) + error.start  # the decoder may have kept bytes of the part before
-        raise PicoGPTError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {offset}") from error
+        raise not_utf8(path, error, n_read - len(error.object)) from error  # the decoder may have kept some bytes
     if text:
         yield text
+
+
+def not_utf8(path: Path, error: UnicodeDecodeError, start: int = 0) -> PicoGPTError:
+    """The error for a file; what could not be decoded begins at its byte `start`."""
+    return PicoGPTError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {start + error.start}")
 
 
 def read_text(path: Path) -> str:
@@ -60,12 +65,23 @@ def read_text(path: Path) -> str:
     return "".join(read_parts(path))
 
 
+def read_bounded(path: Path, most: int) -> str:
+    """The whole text of a file that has at most `most` bytes; raises `PicoGPTError` for any other."""
+    check_size(path, most)
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from error
+
+
 def check_size(path: Path, most: int) -> None:
     """Raise `PicoGPTError` unless there is a file, not a pipe or a device, of at most `most` bytes."""
     try:
         status = path.stat()
     except OSError as error:
-        raise PicoGPTError(f"cannot read {path}: {error.strerror}") from error
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise PicoGPTError(f"cannot read {path}: it is not a file")
     if status.st_size > most:
@@ -74,8 +90,7 @@ def check_size(path: Path, most: int) -> None:
 
 def read_json(path: Path, size: int = JSON_SIZE) -> Any:
     """The JSON in a file of at most `size` bytes; raises `PicoGPTError` where there is none, as `parse_json` does."""
-    check_size(path, size)
-    return parse_json(read_text(path), str(path))
+    return parse_json(read_bounded(path, size), str(path))
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -84,7 +99,9 @@ def parse_json(text: str, source: str) -> Any:
     Raises `PicoGPTError` where it is not JSON, has objects and lists in a depth or number that no file of ours has,
     numbers that are too long or not finite, or a key twice in one object.
     """
-    if text.count("[") + text.count("{") > 100 + len(text) // 8:  # an empty list takes 30 times its text's memory
+    most = n_brackets(text)  # lists and objects
+    few = 100 + len(text) // 8  # an empty one takes 30 times its text's memory
+    if most > few and n_brackets(STRING.sub("", text)) > few:
         raise PicoGPTError(f"{source} has too many lists and objects")
     try:
         value = json.loads(
@@ -98,9 +115,13 @@ def parse_json(text: str, source: str) -> Any:
         value = ...  # too deep for Python, too
     except ValueError as error:  # of our functions, and of `int` for thousands of digits
         raise PicoGPTError(f"{source} has JSON that is not read: {error}") from error
-    if value is ... or is_deeper(value, JSON_DEPTH):
+    if value is ... or (most > JSON_DEPTH and is_deeper(value, JSON_DEPTH)):
         raise PicoGPTError(f"{source} has more than {JSON_DEPTH} lists and objects within each other")
     return value
+
+
+def n_brackets(text: str) -> int:
+    return text.count("[") + text.count("{")
 
 
 def finite_float(digits: str) -> float:

@@ -1,6 +1,6 @@
 """What could go wrong, tried often: crashes, full disks, cut files, mutated files, closed streams, interrupts.
 
-    python scripts/drills.py [NAME ...] [--mutations N]
+    python scripts/drills.py [NAME ...]
 
 The suite has a short form of each of these drills. This script tries every point, and prints a line of the table in
 docs/reliability.md for each. It ends with 1 when anything was lost or wrong.
@@ -156,12 +156,28 @@ def interrupts(work: Path) -> Iterator[Result]:
     yield Result("Ctrl-C in the first 0.6 s of a command: a traceback of ours", n, wrong)
 
 
+def readers(work: Path) -> Iterator[Result]:
+    """Every file that a model is read from, mutated: read right or refused in one line, within a second."""
+    from tests.checkpoints.mutations import READERS, drill
+
+    for name, reader in READERS.items():
+        outcomes = drill(name, 20_000, work / name, limit=1)
+        what = f"{reader.file}, its checksums put right" if "checksums" in name else reader.file
+        yield Result(
+            f"mutated `{what}`: {outcomes.n_read:,} read, {outcomes.n_refused:,} refused, the slowest in "
+            f"{1000 * outcomes.slowest:.0f} ms",
+            20_000,
+            outcomes.wrong,
+        )
+
+
 DRILLS: dict[str, Callable[[Path], Iterator[Result]]] = {
     "training": training,
     "vocabularies": vocabularies,
     "scores": scores,
     "streams": streams,
     "interrupts": interrupts,
+    "readers": readers,
 }
 
 

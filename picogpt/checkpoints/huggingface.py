@@ -30,6 +30,7 @@ from picogpt.types import HParams, Params
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+MOST_FILES = 1000
 
 CONFIG_NAMES = {"n_vocab": "vocab_size", "n_ctx": "n_positions"}  # what the config calls otherwise than we do
 PREFIX = "transformer."  # the body's name within GPT2LMHeadModel; files of GPT2Model go without
@@ -65,7 +66,10 @@ def weight_files(directory: Path) -> list[Path]:
     weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise PicoGPTError(f"{index} has no weight_map, which says what file each weight is in")
-    return sorted({inside(directory, name, index) for name in weight_map.values()})
+    names = {str(name) for name in weight_map.values()}
+    if len(names) > MOST_FILES:
+        raise PicoGPTError(f"{index} names {len(names):,} files of weights; more than {MOST_FILES:,} are not read")
+    return sorted(inside(directory, name, index) for name in names)
 
 
 def read_params(directory: Path, hparams: HParams) -> Params:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError, listed
-from picogpt.files import JSON_SIZE, Bytes, map_file, parse_json, replacing, require_files, write_array
+from picogpt.files import Bytes, map_file, parse_json, replacing, require_files, write_array
 from picogpt.types import Array
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}  # bytes a number
 LENGTH_SIZE = 8  # the header's length stands before it
-HEADER_SIZE = JSON_SIZE  # GPT-2's largest has 70,000 bytes
+HEADER_SIZE = 1 << 21  # bytes; GPT-2's largest has 70,000
 
 
 class Stored(NamedTuple):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from picogpt.scoring import Scorer
 
 Description = dict[str, Any]
+DESCRIPTION_SIZE = 1 << 28  # bytes: there may be a million inputs
+SIZE = 1 << 26  # bytes; each input takes two hundred
 
 
 def describe(args: argparse.Namespace, scorer: Scorer) -> Description:
@@ -86,7 +88,7 @@ def kept(description: Description, output: Path, resume: bool) -> Iterator[None]
             raise PicoGPTError(f"{output} exists: continue it (--resume), or name another file")
         elif not path.is_file():
             raise PicoGPTError(f"{path} is missing, so nobody knows what {output} was made with; name another file")
-        elif differences := compare(read_object(path), description):
+        elif differences := compare(read_object(path, SIZE), description):
             raise PicoGPTError(f"{output} was made with something else: {'; '.join(differences)}; name another file")
         elif not description["inputs"]:
             raise PicoGPTError(f"what {output} was made from came through a pipe: put it into a file to use --resume")

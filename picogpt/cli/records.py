@@ -100,7 +100,7 @@ def json_record(name: str, row: int, line: bytes, args: argparse.Namespace) -> R
         value = json.loads(decode_utf8(line, "the line"))
     except PicoGPTError as error:
         return Record(name, row, None, str(error), is_bad=True)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Record(name, row, None, f"not JSON: {error}", is_bad=True)
     if not isinstance(value, dict) or not isinstance(value.get(args.column), str):
         return Record(name, row, None, f"no text under the key {args.column!r}", is_bad=True)

@@ -11,6 +11,7 @@ from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object
 from picogpt.tokenizers import load_tokenizer
+from picogpt.tokenizers.base import VOCABULARY_SIZE
 
 
 def check_facts(path: Path, known: Facts) -> None:
@@ -40,7 +41,7 @@ def check_content(path: Path, name: str, directory: Path) -> None:
         case huggingface.CONFIG:
             huggingface.read_hparams(path)
         case "encoder.json" | "vocab.json":
-            read_object(path)
+            read_object(path, VOCABULARY_SIZE)
         case "vocab.bpe" | "merges.txt":
             check_merges(path)
         case openai.CHECKPOINT:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from picogpt.errors import PicoGPTError, shown
-from picogpt.files import read_object, write_text
+from picogpt.files import read_object
 from picogpt.tokenizers.base import (
     END_OF_TEXT,
     UNKNOWN,
@@ -22,6 +22,7 @@ from picogpt.tokenizers.base import (
     cut_at_special_tokens,
     is_special,
     without_surrogates,
+    write_vocabulary,
 )
 
 FILE = "picogpt_tokenizer.json"  # {"kind": …, "vocab": [the tokens, in the order of their ids]}
@@ -122,7 +123,7 @@ class VocabularyTokenizer(ABC):
     def save(self, directory: str | Path, layout: Layout = "openai") -> None:
         """Write the vocabulary, one token a line, to picogpt_tokenizer.json, which is its name in either layout."""
         content = {"kind": self.kind, "vocab": self.vocab}
-        write_text(Path(directory) / FILE, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
+        write_vocabulary({Path(directory) / FILE: json.dumps(content, ensure_ascii=False, indent=0) + "\n"})
 
 
 def read_vocabulary(path: Path, kinds: Iterable[type[VocabularyTokenizer]]) -> VocabularyTokenizer:

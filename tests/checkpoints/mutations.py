@@ -48,7 +48,7 @@ from picogpt.tokenizers import CharTokenizer, WordTokenizer, load_tokenizer, tra
 from picogpt.training.data import map_ids, write_ids
 from tests.random_model import random_params
 
-HPARAMS = {"n_vocab": 7, "n_ctx": 5, "n_embd": 3, "n_head": 1, "n_layer": 2}
+HPARAMS = {"n_vocab": 7, "n_ctx": 5, "n_embd": 3, "n_head": 1, "n_layer": 1}
 
 Mutate = Callable[[random.Random, bytes], bytes]
 
@@ -147,9 +147,9 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes:
 
 
 def containers(node: Any) -> Iterator[Any]:
-    if isinstance(node, dict | list):
-        yield node
-        for child in node.values() if isinstance(node, dict) else node:
+    yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list):
             yield from containers(child)
 
 

@@ -173,6 +173,7 @@ def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(
         b'{"text": "To be"}\n{"text": \n{"test": "x"}\n{"text": ""}\n{"text": "a\xff"}\n{"text": "or"}\n[]\n'
+        + b"[" * 5000
     )
     out, err = run(path, "--jsonl")
     assert [json.loads(line)["row"] for line in out.splitlines()] == [1, 6]
@@ -182,9 +183,10 @@ def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
         (4, "no tokens"),
         (5, "UTF-8"),
         (7, "no text"),
+        (8, "not JSON"),
     ]:
         assert any(f"line {row}: " in line and message in line for line in err.splitlines()), (row, message, err)
-    assert err.splitlines()[-1] == "picogpt: 5 bad rows left out"
+    assert err.splitlines()[-1] == "picogpt: 6 bad rows left out"
     out, err = run(path, "--jsonl", "--strict", status=2)
     assert "line 2: not JSON" in err
 

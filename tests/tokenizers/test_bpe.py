@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import random
 import re
 import shutil
@@ -272,6 +273,7 @@ def test_the_file_of_newer_transformers_loads(directory: Path, pairs_as_text: bo
         (lambda content: content.pop("model"), "does not describe a byte-level BPE tokenizer like GPT-2's"),
         (lambda content: content["model"].update(type="Unigram"), "does not describe"),
         (lambda content: content["model"].update(merges=[["a", 7]]), "does not describe"),
+        (lambda content: content["added_tokens"].append({"id": 259, "content": 7}), "does not describe"),
         (lambda content: content["pre_tokenizer"].update(add_prefix_space=True), "does not describe"),
         (lambda content: content["pre_tokenizer"].update(type="Whitespace"), "does not describe"),
         (lambda content: content.update(normalizer={"type": "NFC"}), "does not describe"),
@@ -345,6 +347,12 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
         damage_merges(lambda m: m.append("t h e")),
         r"vocab\.bpe, line 6 should be two tokens .*: 't h e', but 'h e' is",
     ),
+    (
+        damage_merges(lambda m: m.extend(["t h"] * 10_000)),
+        r"vocab\.bpe, line \d\d\d: there are more merges than the tokens can be made by",
+    ),
+    (lambda d: os.truncate(d / "encoder.json", 1 << 33), r"encoder\.json has 8,589,934,592 bytes, and no such file"),
+    (lambda d: os.truncate(d / "vocab.bpe", 1 << 33), r"vocab\.bpe has 8,589,934,592 bytes, and no such file"),
 ]
 
 

@@ -143,6 +143,23 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> 
         load_tokenizer(tmp_path)
 
 
+def test_words_may_be_made_of_brackets(tmp_path: Path) -> None:
+    """As those of program code are; a file of as many lists would be refused."""
+    encoder = WhitespaceTokenizer(["[" * n + "{" * 50 + '"' + "\\" for n in range(50)])
+    encoder.save(tmp_path)
+    assert load_tokenizer(tmp_path).encode("[" * 7 + "{" * 50 + '"\\') == [7]
+
+
+@pytest.mark.parametrize("layout", ["openai", "huggingface"])
+def test_a_vocabulary_that_could_not_be_read_again_is_not_written(directory: Path, layout: Layout) -> None:
+    encoder = WhitespaceTokenizer(["x" * (1 << 24)])
+    with pytest.raises(
+        PicoGPTError, match=r"json would have 16,777,\d+ bytes; choose a vocabulary of at most 16,777,216"
+    ):
+        encoder.save(directory, layout)
+    assert not directory.exists()
+
+
 def test_a_directory_with_two_vocabularies_is_an_error(tmp_path: Path) -> None:
     """Which of them belongs to the model cannot be known."""
     CharTokenizer.from_text("abc").save(tmp_path)
