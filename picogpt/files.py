@@ -61,6 +61,8 @@ def read_json(path: Path) -> Any:
         raise PicoGPTError(
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; is it complete?"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists within lists
+        raise PicoGPTError(f"{path} has JSON that is not read: {error}") from error
 
 
 def require_files(paths: Iterable[Path]) -> None:

@@ -69,7 +69,7 @@ def remote_size(url: str, session: Session, policy: RetryPolicy) -> int | None:
     """How many bytes the server says the file has, if it can be asked and does."""
     try:
         with get(url, session, {}, policy, "HEAD") as response:
-            return number(response.headers.get("Content-Length", ""))
+            return number(response.headers.get("Content-Length", "")) if response.status_code == 200 else None
     except PicoGPTError:
         return None
 
@@ -119,9 +119,9 @@ def redirected(place: str, location: str, shown: str) -> str:
     if (old.scheme, new.scheme) == ("https", "http"):
         raise NetworkError(f"{shown}: the server redirects from https to http, where anyone could change the file")
     user = old.netloc.rpartition("@")[0]
-    keep = user and after in (before, ("https", old.hostname, 443) if before[::2] == ("http", 80) else before)
     host = new.netloc.rpartition("@")[2]
-    return urlunsplit(new._replace(netloc=f"{user}@{host}" if keep else host))
+    same = after == before or (before, after) == (("http", old.hostname, 80), ("https", old.hostname, 443))
+    return urlunsplit(new._replace(netloc=f"{user}@{host}" if user and same else host))
 
 
 def server(address: SplitResult) -> tuple[str, str | None, int]:

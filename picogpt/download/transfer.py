@@ -69,6 +69,10 @@ class Transfer:
         """The address in messages."""
         return without_secrets(self.url)
 
+    @property
+    def bound(self) -> str:
+        return f"{self.file.name} may have {self.file.most:,} at most"
+
     def run(self) -> None:
         """Try until the file is whole, or until tries bring nothing new."""
         furthest, failures = self.part.size(), 0
@@ -113,7 +117,9 @@ class Transfer:
             raise NetworkError(
                 f"{self.shown}: the server does not say how long the file is, so half could pass for all"
             )
-        check_space(self.part.path.parent, remote.size or 0)
+        if (remote.size or 0) > self.file.most:
+            raise NetworkError(f"{self.shown}: the server has {remote.size:,} bytes; {self.bound}")
+        check_space(self.part.path.parent, remote.size or self.file.most)
         self.part.start(remote)
         return remote
 
@@ -128,12 +134,15 @@ class Transfer:
                 out.write(chunk)
                 digest.update(chunk)
                 self.reporter.progress(self.file.name, out.tell(), size)
-                if size is not None and out.tell() > size:
+                if out.tell() > (size or self.file.most):
                     break
 
     def verify(self, size: int | None, digest: Digest) -> None:
         """Check the part. One that is too short is kept, to be gone on with; one that is wrong is discarded."""
         done = self.part.size()
+        if size is None and done > self.file.most:
+            self.part.discard()
+            raise NetworkError(f"{self.shown}: the server says no length and does not end; {self.bound}")
         if size is not None and done < size:
             raise BrokenTransferError(f"it ended after {done:,} of {size:,} bytes")
         try:
