@@ -19,6 +19,8 @@ from picogpt.errors import PicoGPTError
 
 Bytes = npt.NDArray[np.uint8]
 
+CHECKSUMS = "SHA256SUMS"  # beside a model's files: see `picogpt.checksums`
+
 LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
 
@@ -170,7 +172,14 @@ def is_running(pid: int) -> bool:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway."""
+    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway.
+
+    A list of checksums that has the file's name is removed before it is wrong.
+    """
+    sums = path.with_name(CHECKSUMS)
+    if sums.is_file() and os.fsencode(path.name) in (line[66:] for line in sums.read_bytes().splitlines()):
+        sums.unlink()
+        sync_directory(sums.parent)
     partial.replace(path)
     sync_directory(path.parent)
 

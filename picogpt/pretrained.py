@@ -127,13 +127,13 @@ def save(
     if layout != "int8" and isinstance(params["wte"], Int8Rows):
         raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
+        encoder.save(partial, "openai" if layout == "openai" else "huggingface")  # first: the model lists its checksums
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
         elif layout == "int8":
             checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
         else:
             checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
-        encoder.save(partial, "openai" if layout == "openai" else "huggingface")
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)

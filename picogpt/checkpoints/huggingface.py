@@ -20,8 +20,10 @@ from picogpt.checkpoints.names import (
     param_shapes,
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
+from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object, replacing
+from picogpt.tokenizers import vocabulary_files
 from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
@@ -96,7 +98,7 @@ def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -
 def write(
     directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, eot_token: int | None = None
 ) -> None:
-    """Write `config.json` and `model.safetensors`, each whole or not at all.
+    """Write `config.json` and `model.safetensors`, each whole or not at all, and checksums of these and the vocabulary.
 
     `dtype` is float32, float16 or bfloat16. `eot_token` is the id that ends a text, which other programs read from
     the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond float16's range.
@@ -111,6 +113,7 @@ def write(
         raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
     write_safetensors(directory / WEIGHTS, {PREFIX + huggingface_name(path): flat[path] for path in shapes}, dtype)
     write_config(directory, hparams, dtype, eot_token)
+    write_checksums(directory, [CONFIG, WEIGHTS, *vocabulary_files(directory)])
 
 
 def write_config(directory: Path, hparams: HParams, dtype: str, eot_token: int | None) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from picogpt.checkpoints.names import Shape, check_hparams, check_shapes, flatten, nest, openai_name, param_shapes
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
+from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object, replacing, require_files
+from picogpt.tokenizers import vocabulary_files
 from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
@@ -71,7 +73,8 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all.
 
     `prefix` is what the checkpoint's own files are called. A prefix that is new in the directory keeps the model that
-    is there whole until the file `checkpoint`, written last, names the new one.
+    is there whole until the file `checkpoint`, written after them, names the new one. The last file is the list of
+    checksums, of these and of the vocabulary.
     """
     flat = flatten(params)
     shapes = param_shapes(hparams)
@@ -84,3 +87,6 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     )
     with replacing(directory / CHECKPOINT) as file:
         file.write(f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'.encode())
+    weights = [index_path(directory / prefix), *data_paths(directory / prefix, 1)]
+    names = [HPARAMS, CHECKPOINT, *(path.name for path in weights), *vocabulary_files(directory)]
+    write_checksums(directory, names)
