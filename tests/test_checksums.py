@@ -44,6 +44,11 @@ def test_sha256sum_agrees(tmp_path: Path, layout: str) -> None:
     assert {line.partition(": ")[0] for line in result.stdout.decode().splitlines()} == names
 
 
+def test_the_shipped_model_is_what_its_list_says() -> None:
+    names = {"config.json", "merges.txt", "model.safetensors", "vocab.json"}
+    assert check_checksums(ROOT / "models" / "shakespeare").keys() == names
+
+
 @pytest.mark.parametrize(
     "line", ["x", "0" * 64, f"{'0' * 63}  a", f"{'0' * 64}  ../a", f"{'0' * 64}  /a", f"{'0' * 64}  a\\b", ""]
 )
@@ -76,6 +81,6 @@ def test_each_checkpoint_of_a_run_has_its_list(tmp_path: Path) -> None:
     before = check_checksums(tmp_path / "run")
     advance(run, 1)
     after = check_checksums(tmp_path / "run")
-    assert before.keys() == after.keys() == {"config.json", "merges.txt", "model.safetensors", "vocab.json"}
+    assert before.keys() == after.keys() == {"config.json", "model.safetensors", "picogpt_tokenizer.json"}
     assert before["model.safetensors"] != after["model.safetensors"]
     read_checkpoint(tmp_path / "run")

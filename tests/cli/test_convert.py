@@ -137,22 +137,24 @@ def test_verify_names_the_tensor(model: Path, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("layout", ["huggingface", "int8", "openai"])
 def test_verify_names_the_file_that_differs(model: Path, layout: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A flipped bit of a weight, for which safetensors has no checksum, and a file that is gone."""
+    """A flipped bit of a weight, for which safetensors has no checksum, a space in a JSON, and a file that is gone."""
     if layout != "openai":
         dtype = "int8" if layout == "int8" else "float32"
         assert main(["convert", str(model), "-o", str(model.with_name(layout)), "--dtype", dtype]) == 0
         model = model.with_name(layout)
-    weights = {"huggingface": "model.safetensors", "int8": "int8.safetensors", "openai": "vocab.bpe"}[layout]
+    name = {"huggingface": "model.safetensors", "int8": "int8.safetensors", "openai": "encoder.json"}[layout]
     assert main(["verify", str(model)]) == 0
     capsys.readouterr()
-    data = bytearray((model / weights).read_bytes())
-    data[-2] ^= 1
-    (model / weights).write_bytes(data)
-    (model / "LICENSE").touch()
+    data = bytearray((model / name).read_bytes())
+    if layout == "openai":
+        data += b" "
+    else:
+        data[-2] ^= 1
+    (model / name).write_bytes(data)
     with (model / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  README.md\n")
     assert main(["verify", str(model)]) == 2
-    expected = f"{model}/SHA256SUMS has other checksums: {weights} differs, README.md is missing; download or"
+    expected = f"{model}/SHA256SUMS has other checksums: {name} differs, README.md is missing; download or"
     assert capsys.readouterr().err.startswith(f"picogpt: {expected}")
 
 
