@@ -27,6 +27,8 @@ JSON_DEPTH = 16  # objects and lists within each other; a tokenizer.json has six
 NAME_SIZE = 200  # bytes; file systems take 255, and some names get an ending
 
 STRING = regex.compile(r'"(?:[^"\\]++|\\.)*+"?', regex.DOTALL)  # of JSON, or what begins like one
+CHECKSUMS = "SHA256SUMS"  # beside a model's files: see `picogpt.checksums`
+
 LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
 
@@ -256,7 +258,14 @@ def is_running(pid: int) -> bool:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway."""
+    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway.
+
+    A list of checksums that has the file's name is removed before it is wrong.
+    """
+    sums = path.with_name(CHECKSUMS)
+    if sums.is_file() and os.fsencode(path.name) in (line[66:] for line in sums.read_bytes().splitlines()):
+        sums.unlink()
+        sync_directory(sums.parent)
     partial.replace(path)
     sync_directory(path.parent)
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Get a model into MODELS/NAME, or a text into data/. Files that are here and whole are not fetched again, and what was
-interrupted resumes where it stopped: run the same command again. Every file is verified before it gets its name.
+interrupted resumes where it stopped: run the same command again. Every file is verified before it gets its name, and
+a model's SHA256SUMS are kept beside it. Where a file's size is not known beforehand, no more than 8 GiB of weights and
+16 MiB of anything else are taken.
 """
 
 
@@ -83,6 +85,7 @@ def main(argv: list[str]) -> int:
 
 def print_plan(collection: Collection, directory: Path) -> None:
     from picogpt.download import plan
+    from picogpt.download.http import without_secrets
 
     sizes = plan(collection, directory)
     width = max(map(len, sizes))
@@ -92,7 +95,7 @@ def print_plan(collection: Collection, directory: Path) -> None:
     to_fetch = [size for size, present in sizes.values() if not present]
     total = f"{sum(size or 0 for size in to_fetch):,} bytes"
     print(f"to fetch  {'at least ' if None in to_fetch else ''}{total}")
-    print(f"from      {collection.files[0].urls[0].rpartition('/')[0]}")
+    print(f"from      {without_secrets(collection.files[0].urls[0]).rpartition('/')[0]}")
     print(f"into      {directory}")
 
 

@@ -45,7 +45,7 @@ def server(released: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("server")
 def test_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "124M"]) == 0
-    assert {path.name for path in (tmp_path / "models" / "124M").iterdir()} == set(FILES)
+    assert {path.name for path in (tmp_path / "models" / "124M").iterdir()} == {*FILES, "SHA256SUMS"}
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith("picogpt: 124M is whole in models/124M: 6 files fetched, ")
