@@ -161,6 +161,8 @@ def save(
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)
+    except PicoGPTError as error:
+        raise PicoGPTError(str(error).replace(str(partial), str(directory))) from error
     except OSError as error:
         raise PicoGPTError(f"cannot write {directory}: {what(error)}") from error
     finally:
