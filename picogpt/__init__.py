@@ -9,7 +9,8 @@ Nothing here imports TensorFlow or torch, and nothing but `picogpt.download` tou
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # type checkers take it for true; `typing` itself loads with what needs it
 
 if TYPE_CHECKING:
     from picogpt.cache import KVCache
@@ -47,6 +48,7 @@ if not TYPE_CHECKING:  # NumPy and the rest load when they are first asked for: 
         "checkpoints",
         "decoding",
         "download",
+        "inspection",
         "model",
         "performance",
         "scoring",

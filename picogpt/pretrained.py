@@ -6,19 +6,23 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack, overload
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
 from picogpt.decoding.loop import generate_stream
 from picogpt.decoding.options import TextOptions, decoding_options
 from picogpt.decoding.stopping import until_stop
-from picogpt.errors import PicoGPTError
-from picogpt.files import publish
+from picogpt.errors import PicoGPTError, what
+from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
 from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
 from picogpt.types import HParams, Params
+
+if TYPE_CHECKING:  # loads when it is first asked for
+    from picogpt.inspection import Trace
+    from picogpt.inspection.names import Names
 
 # OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
 ALIASES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
@@ -67,6 +71,21 @@ class GPT2(NamedTuple):
         """
         return score_text(self, texts, **options)
 
+    def trace(
+        self, prompt: str, names: Names | None = None, allowed_special: Literal["all"] | Collection[str] = ()
+    ) -> Trace:
+        """Every intermediate value of the pass over `prompt`, by name, with its tokens; or only the named ones.
+
+        A name may be a pattern, such as "*.attn.pattern"; docs/inspection.md lists the names. Raises `PicoGPTError`
+        for a name that matches nothing and for a prompt longer than the model's context.
+        """
+        from picogpt import inspection
+
+        ids = self.prompt_ids(prompt, allowed_special)
+        trace = inspection.trace(ids, self.params, self.hparams["n_head"], names)
+        trace.tokens = inspection.token_texts(self.encoder, ids)
+        return trace
+
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
         """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
 
@@ -103,7 +122,10 @@ def load(
             f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
             f"the files do not belong together"
         )
-    return GPT2(encoder, hparams, quantize_params(params) if dtype == "int8" else params)
+    if dtype == "int8":
+        checkpoints.check_finite(params, str(directory))
+        params = quantize_params(params)
+    return GPT2(encoder, hparams, params)
 
 
 def load_encoder_hparams_and_params(model_size: str = "124M", models_dir: str | os.PathLike[str] = "models") -> GPT2:
@@ -127,6 +149,8 @@ def save(
     if layout != "int8" and isinstance(params["wte"], Int8Rows):
         raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
+        for leftover in leftovers(directory):  # of conversions that were killed
+            shutil.rmtree(leftover, ignore_errors=True)
         encoder.save(partial, "openai" if layout == "openai" else "huggingface")  # first: the model lists its checksums
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
@@ -138,7 +162,7 @@ def save(
             directory.rmdir()
         publish(partial, directory)
     except OSError as error:
-        raise PicoGPTError(f"cannot write {error.filename or directory}: {error.strerror}") from error
+        raise PicoGPTError(f"cannot write {directory}: {what(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

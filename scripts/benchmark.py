@@ -293,6 +293,40 @@ def scoring(machine: Machine) -> Iterator[Row]:
     yield Row(f"Score {n_texts} texts of {len(texts[0])} tokens", "tokens / s", contenders, goals, repeats=2)
 
 
+def inspection(machine: Machine) -> Iterator[Row]:
+    import numpy as np
+
+    from picogpt import gpt2, model
+    from picogpt.inspection import activation_patching, trace
+
+    params, n_head, ids = machine.mapped.params, machine.hparams["n_head"], machine.prompt(64)
+
+    def milliseconds(work: Callable[[], object]) -> Contender:
+        return lambda: 1e3 * seconds(work)
+
+    contenders = {
+        "picogpt, no values": milliseconds(lambda: gpt2(ids, **params, n_head=n_head)),
+        "model.py, no values": milliseconds(lambda: model.gpt2(ids, **params, n_head=n_head)),
+        "picogpt": milliseconds(lambda: trace(ids, params, n_head)),
+        "picogpt, patterns": milliseconds(lambda: trace(ids, params, n_head, "*.pattern")),
+    }
+    for engine in machine.engines:
+        if engine.name == "transformers":
+            for ours, theirs in zip(machine.mapped.look_inside(ids), engine.look_inside(ids), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+            contenders["transformers, states and patterns"] = milliseconds(partial(engine.look_inside, ids))
+    goals = [Goal("picogpt", f"{name}, no values", 1.5) for name in ("picogpt", "model.py")]
+    yield Row("Trace every value of 64 tokens", "ms", contenders, goals, repeats=9)
+
+    clean, corrupted = machine.prompt(16), machine.prompt(16)
+
+    def patch_all() -> float:
+        return seconds(lambda: activation_patching(clean, corrupted, params, n_head, target=0, foil=1))
+
+    title = "Patch every layer, position and head of a 16-token prompt"
+    yield Row(title, "s", {"picogpt": patch_all}, repeats=2)
+
+
 def lookup(machine: Machine) -> Iterator[Row]:
     from picogpt.decoding.loop import generate_stream
 
@@ -511,6 +545,7 @@ ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "many_rows": many_rows,
     "busy": beside_a_busy_process,
     "scoring": scoring,
+    "inspection": inspection,
     "lookup": lookup,
     "int8_memory": int8_memory,
     "cold_starts": cold_starts,

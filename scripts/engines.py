@@ -2,7 +2,8 @@
 
 `token_times(prompt, n)` decodes n tokens greedily and returns when each was there; `batch_times(prompts, n)` does so
 for several prompts at once; `read(prompt)` computes the logits after it; `score(texts)` gives every token's
-log-probability, text by text. An engine lacks the methods that its library has no counterpart for.
+log-probability, text by text; `look_inside(ids)` gives hidden states and attention patterns. An engine lacks the
+methods that its library has no counterpart for.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import numpy as np
 from picogpt import KVCache
 from picogpt.checkpoints import nest, param_shapes, read_checkpoint
 from picogpt.decoding.loop import decode
+from picogpt.inspection import attentions, trace
+from picogpt.inspection import hidden_states as hidden_states_of
 from picogpt.performance import hidden_states, project
 from picogpt.performance.int8 import Int8Rows, is_quantized
 from picogpt.performance.layout import for_decoding
 from picogpt.scoring.tokens import score_tokens
 from picogpt.tokenizers import ByteLevelBPE
-from picogpt.types import Params
+from picogpt.types import Array, Params
 
 Ids = list[int]
 
@@ -64,6 +67,10 @@ class PicoGPT:
     def read(self, prompt: Ids) -> None:
         cache = KVCache.for_params(self.params, self.n_head, n_ctx=len(prompt))
         project(hidden_states(prompt, **self.params, n_head=self.n_head, cache=cache)[-1:], self.params["wte"])
+
+    def look_inside(self, ids: Ids) -> list[Array]:
+        values = trace([ids], self.params, self.n_head)
+        return [*hidden_states_of(values, self.params, self.n_head), *attentions(values, self.params, self.n_head)]
 
     def score(self, texts: list[Ids]) -> None:
         score_tokens(texts, self.params, self.n_head, details=False)
@@ -136,6 +143,15 @@ class Transformers:
     def read(self, prompt: Ids) -> None:
         with self.torch.inference_mode():
             self.model(self.torch.tensor([prompt]), logits_to_keep=1, use_cache=True)
+
+    def look_inside(self, ids: Ids) -> list[Array]:
+        self.model.set_attn_implementation("eager")  # the others do not have the patterns
+        try:
+            with self.torch.inference_mode():
+                out = self.model(self.torch.tensor([ids]), output_hidden_states=True, output_attentions=True)
+        finally:
+            self.model.set_attn_implementation("sdpa")
+        return [array.numpy() for array in (*out.hidden_states, *out.attentions)]
 
     def score(self, texts: list[Ids]) -> None:
         with self.torch.inference_mode():

@@ -41,6 +41,7 @@ STRIDES = (32, 64, 128, 255)
 N_SCORED = 1500  # tokens for the sliding windows
 N_CHECKED = 256  # tokens for the logits
 EVERY = 5  # of which the logits at every fifth are kept
+N_INSIDE = 5  # tokens of each of two rows for the hidden states
 N_SAMPLED = 64  # entries kept of each gradient
 
 Model = Any  # a GPT2LMHeadModel; torch is not there when types are checked
@@ -67,6 +68,7 @@ def main() -> None:
     write_json(args.out / "beam.json", beams(model, prompts))
     write_json(args.out / "scoring.json", scores(model, tokenizer, validation[:N_SCORED]))
     batch = torch.tensor([train[i : i + 65] for i in range(0, 256, 64)])
+    np.savez_compressed(args.out / "inspection.npz", **inside(model, validation))
     np.savez_compressed(args.out / "gradients_shakespeare.npz", **gradients(model, batch))
 
 
@@ -91,6 +93,44 @@ def logits(model: Model, ids: Ids, prompts: list[Ids]) -> dict[str, Any]:
         "padded_ids": padded.numpy(),
         "padded_n_pad": n_pad,
         "padded_last_logits": last.numpy(),
+    }
+
+
+def inside(model: Model, ids: Ids) -> dict[str, Any]:
+    """Hidden states and attentions of two rows; their last logits without a head, without an MLP, and patched."""
+    batch = torch.tensor([ids[:N_INSIDE], ids[N_INSIDE : 2 * N_INSIDE]])
+    layer, head, position = 1, 2, 2
+    block = model.transformer.h[layer]
+    d_head = model.config.n_embd // model.config.n_head
+
+    def last_logits(hook: Any) -> Any:
+        with torch.no_grad():
+            logits = model(batch).logits[:, -1].numpy()
+        hook.remove()
+        return logits
+
+    def without_head(_: Any, inputs: tuple[Any, ...]) -> Any:
+        z = inputs[0].clone()
+        z[..., head * d_head : (head + 1) * d_head] = 0
+        return (z,)
+
+    def swapped(_: Any, __: Any, output: Any) -> Any:
+        output = output.clone()
+        output[:, position] = output[:, position].flip(0)
+        return output
+
+    with torch.no_grad():
+        out = model(batch, output_hidden_states=True, output_attentions=True)
+    return {
+        "ids": batch.numpy(),
+        "hidden_states": torch.stack(out.hidden_states).numpy(),
+        "attentions": torch.stack(out.attentions).numpy(),
+        "layer": np.array(layer),
+        "head": np.array(head),
+        "position": np.array(position),
+        "without_head": last_logits(block.attn.c_proj.register_forward_pre_hook(without_head)),
+        "without_mlp": last_logits(block.mlp.register_forward_hook(lambda *_: torch.zeros(()))),
+        "mlps_swapped": last_logits(block.mlp.register_forward_hook(swapped)),
     }
 
 

@@ -161,7 +161,7 @@ def test_wrong_options_and_prompts_are_errors_at_once() -> None:
     model = picogpt.load("shakespeare")
     with pytest.raises(TypeError, match="there is no option temprature"):
         model.stream("ROMEO:", 5, temprature=1.0)  # type: ignore[call-arg]
-    with pytest.raises(PicoGPTError, match="temperature must be 0 or more"):
+    with pytest.raises(PicoGPTError, match="temperature must be 0 or from 1e-10 to 1e10"):
         model.stream("ROMEO:", 5, temperature=-1.0)
     with pytest.raises(PicoGPTError, match="the prompt must be a text, not list"):
         model.stream([1, 2])  # type: ignore[arg-type]

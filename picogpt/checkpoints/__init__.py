@@ -14,19 +14,21 @@ from typing import Literal
 from picogpt.checkpoints import huggingface, int8, openai
 from picogpt.checkpoints.huggingface import write as write_huggingface
 from picogpt.checkpoints.int8 import write as write_int8
-from picogpt.checkpoints.names import flatten, n_params, nest, param_shapes
+from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, reason
 from picogpt.types import HParams, Params
 
 __all__ = [
     "LAYOUTS",
     "Layout",
+    "check_finite",
     "flatten",
     "is_complete",
     "layout",
     "n_params",
     "nest",
+    "non_finite",
     "param_shapes",
     "read_checkpoint",
     "read_hparams",
@@ -50,7 +52,7 @@ def readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PicoGPTError(f"cannot read {error.filename}: {error.strerror}") from error
+        raise PicoGPTError(f"cannot read {reason(error)}") from error
 
 
 def layout(directory: Path) -> Layout:
@@ -67,13 +69,15 @@ def layout(directory: Path) -> Layout:
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the model's weights, whether they are there or not."""
     _, reader = LAYOUTS[layout(directory)]
-    return reader.weight_files(directory)
+    with readable():
+        return reader.weight_files(directory)
 
 
 def is_complete(directory: Path) -> bool:
     """Whether the directory holds a model, and all of its weights."""
     try:
-        return all(path.is_file() for path in weight_files(directory))
+        with readable():
+            return all(path.is_file() for path in weight_files(directory))
     except PicoGPTError:
         return False
 
@@ -88,10 +92,14 @@ def read_hparams(directory: Path) -> HParams:
 def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
     """The model's hparams, and its params in float32, read-only where they are mapped from the file.
 
-    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them all when parameters
-    are missing, unexpected or mis-shaped.
+    Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them when parameters
+    are missing, unexpected or mis-shaped. Of OpenAI's layout the checksums are checked, of the others, which have
+    none, that every number is finite.
     """
     hparams = read_hparams(directory)
     _, reader = LAYOUTS[layout(directory)]
     with readable():
-        return hparams, reader.read_params(directory, hparams)
+        params = reader.read_params(directory, hparams)
+    if reader is not openai:  # whose checksums say that these are the numbers that were written
+        check_finite(params, str(directory))
+    return hparams, params

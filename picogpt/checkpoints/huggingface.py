@@ -12,6 +12,7 @@ import numpy as np
 
 from picogpt.checkpoints.names import (
     HPARAMS,
+    N_INNER,
     check_hparams,
     check_shapes,
     flatten,
@@ -20,47 +21,43 @@ from picogpt.checkpoints.names import (
     param_shapes,
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
+from picogpt.checkpoints.variants import as_config_says, check_config, config_of, without_options
 from picogpt.checksums import write_checksums
-from picogpt.errors import PicoGPTError
-from picogpt.files import read_object, replacing
+from picogpt.errors import PicoGPTError, shown
+from picogpt.files import inside, read_object, replacing
+from picogpt.performance.layout import Untied
 from picogpt.tokenizers import vocabulary_files
 from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+MOST_FILES = 1000
 
 CONFIG_NAMES = {"n_vocab": "vocab_size", "n_ctx": "n_positions"}  # what the config calls otherwise than we do
 PREFIX = "transformer."  # the body's name within GPT2LMHeadModel; files of GPT2Model go without
 OUTPUT = "lm_head.weight"  # the output layer, where it is stored: the embedding once more
 BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # constants that old versions saved beside the weights
 
-# What `model.py` computes. A config that asks for something else would load and give wrong numbers.
-SUPPORTED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("gpt2",),
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),  # three names of the tanh form
-    "layer_norm_epsilon": (1e-5,),
-    "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "add_cross_attention": (False,),
-    "tie_word_embeddings": (True,),
-}
+SUPPORTED: dict[str, tuple[Any, ...]] = {"model_type": ("gpt2",), "add_cross_attention": (False,)}
 
 
 def read_hparams(path: Path) -> HParams:
-    """The model's five numbers, from a `config.json` that describes a plain GPT-2; else `PicoGPTError`."""
+    """The model's numbers, from a `config.json` that describes a GPT-2 or a close relative; else `PicoGPTError`."""
     config = read_object(path)
-    n_embd = config.get("n_embd")
-    supported = SUPPORTED | {"n_inner": (None, 4 * n_embd if isinstance(n_embd, int) else None)}
     wrong = [
-        f"{key} = {config[key]!r} (not {' or '.join(map(repr, values))})"
-        for key, values in supported.items()
+        f"{key} = {shown(config[key])} (not {' or '.join(map(repr, values))})"
+        for key, values in SUPPORTED.items()
         if key in config and config[key] not in values
     ]
     if wrong:
         raise PicoGPTError(f"{path} describes a model that is not GPT-2's: {', '.join(wrong)}")
-    theirs = {name: CONFIG_NAMES.get(name, name) for name in HPARAMS}
-    return check_hparams({name: config[key] for name, key in theirs.items() if key in config}, str(path))
+    check_config(config, str(path))
+    theirs = {name: CONFIG_NAMES.get(name, name) for name in (*HPARAMS, N_INNER)}
+    hparams = check_hparams({name: config[key] for name, key in theirs.items() if key in config}, str(path))
+    if hparams.get(N_INNER) == 4 * hparams["n_embd"]:
+        del hparams[N_INNER]
+    return hparams
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -71,7 +68,10 @@ def weight_files(directory: Path) -> list[Path]:
     weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise PicoGPTError(f"{index} has no weight_map, which says what file each weight is in")
-    return sorted({directory / str(name) for name in weight_map.values()})
+    names = {str(name) for name in weight_map.values()}
+    if len(names) > MOST_FILES:
+        raise PicoGPTError(f"{index} names {len(names):,} files of weights; more than {MOST_FILES:,} are not read")
+    return sorted(inside(directory, name, index) for name in names)
 
 
 def read_params(directory: Path, hparams: HParams) -> Params:
@@ -79,20 +79,37 @@ def read_params(directory: Path, hparams: HParams) -> Params:
     stored = read_tensors(weight_files(directory))
     check_params(stored, hparams, directory)
     flat = {path: widen(stored[huggingface_name(path)]) for path in param_shapes(hparams)}
+    config = read_object(directory / CONFIG)
+    params = as_config_says(nest(flat), hparams["n_head"], config)
+    if config.get("tie_word_embeddings", True) is False:
+        if OUTPUT not in stored:
+            raise PicoGPTError(f"{directory / CONFIG} says that the output layer is untied, but there is no {OUTPUT}")
+        return {**params, "wte": Untied(params["wte"], widen(stored[OUTPUT]))}
     if OUTPUT in stored and not np.array_equal(widen(stored[OUTPUT]), flat["wte"]):
-        raise PicoGPTError(f"{directory} has an {OUTPUT} that is not wte.weight; GPT-2 ties the two")
-    return nest(flat)
+        raise PicoGPTError(
+            f"{directory} has an {OUTPUT} that is not wte.weight, though its config ties the two "
+            f"(tie_word_embeddings); which of them is meant is not known"
+        )
+    return params
 
 
 def read_tensors(paths: Iterable[Path]) -> dict[str, Stored]:
-    """The tensors of all the files, by their names without prefix."""
-    return {name.removeprefix(PREFIX): tensor for path in paths for name, tensor in read_safetensors(path).items()}
+    """The tensors of all the files, by their names without prefix. Raises `PicoGPTError` where one is there twice."""
+    tensors: dict[str, Stored] = {}
+    for path in paths:
+        for name, tensor in read_safetensors(path).items():
+            if tensors.setdefault(name.removeprefix(PREFIX), tensor) is not tensor:
+                raise PicoGPTError(f"{path} has {shown(name)}, which is stored already; download or copy it again")
+    return tensors
 
 
 def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -> None:
     """Raise `PicoGPTError` when the tensors of `source`, as `read_tensors` names them, are not the model's."""
-    found = {name: tensor.shape for name, tensor in stored.items() if name != OUTPUT and not BUFFER.fullmatch(name)}
-    check_shapes(found, {huggingface_name(path): shape for path, shape in param_shapes(hparams).items()}, str(source))
+    found = {name: tensor.shape for name, tensor in stored.items() if not BUFFER.fullmatch(name)}
+    expected = {huggingface_name(path): shape for path, shape in param_shapes(hparams).items()}
+    if OUTPUT in stored:
+        expected[OUTPUT] = expected[huggingface_name("wte")]
+    check_shapes(found, expected, str(source))
 
 
 def write(
@@ -105,23 +122,28 @@ def write(
     """
     if dtype not in CODES:
         raise PicoGPTError(f"weights cannot be stored as {dtype}; choose from {', '.join(CODES)}")
-    flat = flatten(params)
+    flat = flatten(without_options(params))
     shapes = param_shapes(hparams)
+    if "lm_head" in flat:
+        shapes["lm_head"] = shapes["wte"]
     check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
     largest = float(np.finfo(np.float16).max)
     if dtype == "float16" and any(np.abs(array).max() > largest for array in flat.values()):
         raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
-    write_safetensors(directory / WEIGHTS, {PREFIX + huggingface_name(path): flat[path] for path in shapes}, dtype)
-    write_config(directory, hparams, dtype, eot_token)
+    names = {path: OUTPUT if path == "lm_head" else PREFIX + huggingface_name(path) for path in shapes}
+    write_safetensors(directory / WEIGHTS, {name: flat[path] for path, name in names.items()}, dtype)
+    write_config(directory, hparams, config_of(params), dtype, eot_token)
     write_checksums(directory, [CONFIG, WEIGHTS, *vocabulary_files(directory)])
 
 
-def write_config(directory: Path, hparams: HParams, dtype: str, eot_token: int | None) -> None:
+def write_config(
+    directory: Path, hparams: HParams, options: Mapping[str, Any], dtype: str, eot_token: int | None
+) -> None:
+    """`options` are what `config_of` says of the parameters."""
     config = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
+        **options,
         **{CONFIG_NAMES.get(name, name): value for name, value in hparams.items()},
         "bos_token_id": eot_token,
         "eos_token_id": eot_token,

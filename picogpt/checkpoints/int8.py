@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from picogpt.checkpoints import huggingface
-from picogpt.checkpoints.names import Shape, check_shapes, flatten, nest, param_shapes
+from picogpt.checkpoints.names import Shape, check_finite, check_shapes, flatten, nest, param_shapes
 from picogpt.checkpoints.safetensors import read_safetensors, widen, write_safetensors
+from picogpt.checkpoints.variants import as_config_says, config_of, without_options
 from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
+from picogpt.files import read_object
 from picogpt.performance.int8 import Int8Columns, Int8Rows, is_quantized, quantize_params
+from picogpt.performance.layout import Untied
 from picogpt.tokenizers import vocabulary_files
 from picogpt.types import HParams, Params
 
@@ -60,13 +63,20 @@ def read_params(directory: Path, hparams: HParams) -> Params:
         rows = Int8Rows(q.data.view(np.int8).reshape(q.shape), widen(stored[name + SCALE]))
         return rows if name == "wte" else rows.T
 
-    return nest({name: param(name) for name in param_shapes(hparams)})
+    params = nest({name: param(name) for name in param_shapes(hparams)})
+    return as_config_says(params, hparams["n_head"], read_object(directory / huggingface.CONFIG))
 
 
 def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int | None = None) -> None:
-    """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all, and checksums."""
+    """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all, and checksums.
+
+    Raises `PicoGPTError` for params that are not finite.
+    """
+    check_finite(params, "the model")
     tensors: dict[str, Any] = {}
-    for path, param in flatten(quantize_params(params)).items():
+    if isinstance(params["wte"], Untied):
+        raise PicoGPTError("int8 files have no place for an output layer of its own; load the model with --dtype int8")
+    for path, param in flatten(without_options(quantize_params(params))).items():
         if isinstance(param, Int8Rows | Int8Columns):
             rows = param if isinstance(param, Int8Rows) else param.T
             tensors |= {path + Q: rows.q, path + SCALE: rows.scale}
@@ -75,5 +85,5 @@ def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int |
     shapes = stored_shapes(hparams)
     check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes, "params")
     write_safetensors(directory / WEIGHTS, {name: tensors[name] for name in shapes})
-    huggingface.write_config(directory, hparams, "int8", eot_token)
+    huggingface.write_config(directory, hparams, config_of(params), "int8", eot_token)
     write_checksums(directory, [huggingface.CONFIG, WEIGHTS, *vocabulary_files(directory)])

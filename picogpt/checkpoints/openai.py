@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from picogpt.checkpoints.names import Shape, check_hparams, check_shapes, flatten, nest, openai_name, param_shapes
+from picogpt.checkpoints.names import (
+    N_INNER,
+    Shape,
+    check_hparams,
+    check_shapes,
+    flatten,
+    nest,
+    openai_name,
+    param_shapes,
+)
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
+from picogpt.checkpoints.variants import is_plain
 from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
-from picogpt.files import read_object, replacing, require_files
+from picogpt.files import check_size, inside, read_object, replacing, require_files
 from picogpt.tokenizers import vocabulary_files
 from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
 CHECKPOINT = "checkpoint"
 PREFIX = "model.ckpt"
+OPTIMIZER = re.compile(r"global_step|beta[12]_power(_\d+)?|.*/(Adam|Adam_1|Momentum|ExponentialMovingAverage)")
+CHECKPOINT_SIZE = 1 << 16  # bytes; TensorFlow lists the last few checkpoints in it
 
 
 def read_hparams(path: Path) -> HParams:
@@ -26,16 +38,17 @@ def read_hparams(path: Path) -> HParams:
 
 
 def read_prefix(path: Path) -> Path:
-    """What the checkpoint's files begin with, relative to the directory, from the file `checkpoint`.
+    """What the checkpoint's files begin with, beside the file `checkpoint` at `path`, which names them.
 
     It may say where they once were: a path from another machine's root stands for its last part.
     """
     require_files([path])
+    check_size(path, CHECKPOINT_SIZE)
     found = re.search(r'^model_checkpoint_path: *"(.+)"', path.read_text(encoding="utf-8", errors="replace"), re.M)
     if not found:
         raise PicoGPTError(f'{path} has no line like model_checkpoint_path: "{PREFIX}"; download or copy it again')
-    prefix = Path(found[1])
-    return Path(prefix.name) if prefix.is_absolute() else prefix
+    prefix = PureWindowsPath(found[1])  # which knows both systems' roots
+    return inside(path.parent, prefix.name if prefix.anchor else found[1], path)
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -43,7 +56,7 @@ def weight_files(directory: Path) -> list[Path]:
     checkpoint = directory / CHECKPOINT
     if not checkpoint.is_file():
         return [checkpoint]
-    prefix = directory / read_prefix(checkpoint)
+    prefix = read_prefix(checkpoint)
     index = index_path(prefix)
     if not index.is_file():
         return [checkpoint, index]
@@ -57,10 +70,16 @@ def stored_shape(path: str, shape: Shape) -> Shape:
 
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters as read-only views of the mapped files. Raises `PicoGPTError` when they are not the model's."""
-    prefix = directory / read_prefix(directory / CHECKPOINT)
-    tensors = read_bundle(prefix)
+    prefix = read_prefix(directory / CHECKPOINT)
+    tensors = read_bundle(prefix, leave_out=OPTIMIZER)
     check_params({name: tensor.shape for name, tensor in tensors.items()}, hparams, index_path(prefix))
     return nest({path: tensors[openai_name(path)].reshape(shape) for path, shape in param_shapes(hparams).items()})
+
+
+def optimizer_variables(directory: Path) -> list[str]:
+    """What training left in the checkpoint besides the model; it is not loaded."""
+    names = read_index(index_path(read_prefix(directory / CHECKPOINT))).entries
+    return [name for name in names if OPTIMIZER.fullmatch(name)]
 
 
 def check_params(found: Mapping[str, Shape], hparams: HParams, source: Path) -> None:
@@ -76,6 +95,8 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     is there whole until the file `checkpoint`, written after them, names the new one. The last file is the list of
     checksums, of these and of the vocabulary.
     """
+    if not is_plain(params) or N_INNER in hparams:
+        raise PicoGPTError("OpenAI's layout is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
     flat = flatten(params)
     shapes = param_shapes(hparams)
     check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")

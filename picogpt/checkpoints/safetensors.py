@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.errors import PicoGPTError
-from picogpt.files import Bytes, map_file, replacing, require_files
+from picogpt.errors import PicoGPTError, listed
+from picogpt.files import Bytes, map_file, parse_json, replacing, require_files, write_array
 from picogpt.types import Array
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}  # bytes a number
 LENGTH_SIZE = 8  # the header's length stands before it
+HEADER_SIZE = 1 << 21  # bytes; GPT-2's largest has 70,000
 
 
 class Stored(NamedTuple):
@@ -37,14 +38,17 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
     from safetensors import SafetensorError, safe_open  # here and not above, since only this layout needs it
 
     require_files([path])
+    file = map_file(path)
+    start = LENGTH_SIZE + int.from_bytes(file[:LENGTH_SIZE].tobytes(), "little")
+    if HEADER_SIZE < start <= len(file):
+        raise PicoGPTError(f"{path} has a header of {start:,} bytes; no model that is read needs so many")
     try:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise PicoGPTError(f"{path} is not a whole safetensors file ({error}); download or copy it again") from error
-    file = map_file(path)
-    start = LENGTH_SIZE + int.from_bytes(file[:LENGTH_SIZE].tobytes(), "little")
-    header = json.loads(file[LENGTH_SIZE:start].tobytes())
+        reason = listed([str(error)])
+        raise PicoGPTError(f"{path} is not a whole safetensors file ({reason}); download or copy it again") from error
+    header = parse_json(file[LENGTH_SIZE:start].tobytes().decode(), str(path))
     header.pop("__metadata__", None)
     tensors = {}
     for name, tensor in header.items():
@@ -95,4 +99,4 @@ def write_safetensors(path: Path, tensors: Mapping[str, Array], dtype: str = "fl
     with replacing(path) as file:
         file.write(len(encoded).to_bytes(LENGTH_SIZE, "little") + encoded)
         for array in tensors.values():
-            narrow(array, dtype).tofile(file)
+            write_array(file, narrow(array, dtype))

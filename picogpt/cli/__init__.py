@@ -6,12 +6,12 @@ that text comes as soon as it can. Text goes to stdout, everything about the run
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 
 from picogpt import __version__
-from picogpt.errors import PicoGPTError
+from picogpt.cli.streams import give_up_stdout, why
+from picogpt.errors import PicoGPTError, reason
 
 # A command and what it does; the module has its name. A first argument that is not listed here is a prompt.
 COMMANDS = {
@@ -40,8 +40,39 @@ commands:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 a failure outside, 2 bad input, 130 Ctrl-C."""
+    """Run one command; returns the exit status.
+
+    0 done, 1 something outside failed (the network, standard output), 2 bad input, or a file that cannot be read or
+    written, 130 Ctrl-C, 143 SIGTERM.
+    """
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        try:
+            return run(argv)
+        finally:
+            sys.stdout.flush()
+    except PicoGPTError as error:
+        print(f"picogpt: {error}", file=sys.stderr)
+        return error.exit_status
+    except MemoryError as error:
+        print(f"picogpt: not enough memory; do less at once ({error or 'no size is known'})", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has left
+        give_up_stdout()
+        return 0
+    except OSError as error:
+        if error.filename is not None:
+            print(f"picogpt: {reason(error)}", file=sys.stderr)
+            return 2
+        give_up_stdout()
+        print(f"picogpt: {why(error)}", file=sys.stderr)
+        return 1
+
+
+def run(argv: list[str]) -> int:
+    """Do what the arguments say; returns the exit status, or raises what went wrong."""
     if argv in (["-h"], ["--help"]):
         print(USAGE.format(commands="\n".join(f"  {name:<17}{does}" for name, does in COMMANDS.items())))
         return 0
@@ -49,21 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"picogpt {__version__}")
         return 0
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("generate", argv)
-    try:
+    import numpy as np
+
+    # what is not finite is an error that names its cause, and needs no warnings before it
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
-        sys.stdout.flush()
-        return status
-    except PicoGPTError as error:
-        print(f"picogpt: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # whoever read our output has left; without this the interpreter would complain again when it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"picogpt: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+    return status

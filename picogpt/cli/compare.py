@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.results import Row, Writer
-from picogpt.cli.text import add_special_option, check_argument, check_special, special_options, write_exactly
+from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +34,6 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     from picogpt.scoring import score_text
 
-    write_exactly()
     texts = [check_argument(text, name) for text, name in ((args.a, "the first text"), (args.b, "the second text"))]
     model = load_model(args)
     for text in texts:

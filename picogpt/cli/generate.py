@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.text import add_special_option, check_argument, read_stdin, write_exactly
+from picogpt.cli.text import add_special_option, check_argument, read_stdin
 from picogpt.cli.writing import write_on, write_several
 from picogpt.decoding.options import SAMPLING_OPTIONS, decoding_options, make_transforms
+from picogpt.decoding.ranges import check_range
 from picogpt.errors import PicoGPTError
 
 DESCRIPTION = """\
@@ -36,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     add("--echo", action="store_true", help="print the prompt before the continuation")
     add("--stats", action="store_true", help="say how fast it went")
     add("--lines", action="store_true", help="each line of the prompt is a prompt; they are continued side by side")
-    add("-N", "--num-samples", dest="n_samples", type=int, default=1, metavar="N", help="continuations of each prompt")
+    of_each = "continuations of each (1 to 1000)"
+    add("-N", "--num-samples", dest="n_samples", type=int, default=1, metavar="N", help=of_each)
     add("--json", action="store_true", help="print an object with texts, ids and log-probabilities for each")
     add("--logprobs", type=int, metavar="K", help="with --json: at every step the K most likely tokens too")
     add("--lookup", action="store_true", help="guess from earlier text: the same text, sooner where it repeats")
@@ -50,19 +52,18 @@ def parser() -> argparse.ArgumentParser:
         flags = dict.fromkeys([dashed, f"--{option.name}"] if option.samples else [dashed])  # picoGPT's spelling too
         how: dict[str, Any] = {"action": "append", "default": []} if option.repeats else {}
         group = sampling if option.samples else allowed
-        group.add_argument(*flags, type=option.type, metavar=option.metavar, help=option.help, **how)
+        group.add_argument(*flags, type=option.type, metavar=option.metavar, help=option.help_with_range, **how)
     allowed.add_argument("--min-length", type=int, metavar="N", help="no end of text before N tokens, prompt included")
 
     add = parser.add_argument_group("beam search").add_argument
-    add("--beams", type=int, metavar="N", help="find the likeliest continuations with N beams; -N says how many")
-    add("--length-penalty", type=float, metavar="X", help="above 0 favours long ones, below 0 short ones (default: 1)")
+    add("--beams", type=int, metavar="N", help="find the likeliest with N beams (1 to 1000); -N says how many")
+    add("--length-penalty", type=float, metavar="X", help="-10 to 10: the higher, the longer they are (default: 1)")
     add("--early-stopping", action="store_true", help="end as soon as N continuations are finished")
     return parser
 
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    write_exactly()
     check(args)
     chosen = {option.name: getattr(args, option.name) for option in SAMPLING_OPTIONS}
     make_transforms(chosen)  # what is wrong is said before a model is loaded
@@ -99,14 +100,23 @@ def main(argv: list[str]) -> int:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises `PicoGPTError` for numbers that mean nothing and options that exclude each other."""
+    """Raises `PicoGPTError` for numbers that are out of range and options that exclude each other."""
+    numbers = {
+        "the number of tokens": args.n_tokens,
+        "the number of samples": args.n_samples,
+        "the number of beams": args.beams,
+        "length_penalty": args.length_penalty,
+        "the number of log-probabilities": args.logprobs,
+        "min_length": args.min_length,
+        "the seed": args.seed,
+    }
+    for name, number in numbers.items():
+        if number is not None:
+            check_range(name, number)
     several = args.lines or args.n_samples > 1
     beam_options = ("length_penalty", "early_stopping")
     contradictions = [
-        (args.n_tokens < 0, f"the number of tokens must be 0 or more, not {args.n_tokens}"),
-        (args.n_samples < 1, f"the number of samples must be 1 or more, not {args.n_samples}"),
         (args.logprobs is not None and not args.json, "--logprobs are part of the output of --json"),
-        (args.logprobs is not None and args.logprobs < 0, f"--logprobs must be 0 or more, not {args.logprobs}"),
         (args.lookup and several, "--lookup decodes one row: leave it out, or --num-samples and --lines"),
         (not args.beams and given(args, *beam_options), f"{given(args, *beam_options)} is for --beams"),
     ]

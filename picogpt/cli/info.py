@@ -21,6 +21,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     from picogpt import checkpoints, pretrained
+    from picogpt.checkpoints import openai
+    from picogpt.errors import listed
 
     args = parser().parse_args(argv)
     directory = pretrained.find_model(args.model or pretrained.default_model(args.models_dir), args.models_dir)
@@ -31,6 +33,8 @@ def main(argv: list[str]) -> int:
         "parameters": f"{checkpoints.n_params(hparams):,}",
         **{name: f"{value:,}" for name, value in hparams.items()},
     }
+    if facts["layout"] == LAYOUT_NAMES["openai"] and (left_out := openai.optimizer_variables(directory)):
+        facts["left out"] = f"{len(left_out)} variables of the optimizer: {listed(left_out[:3])}, …"
     for name, value in facts.items():
         print(f"{name:12}{value}")
     print()

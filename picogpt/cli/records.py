@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from picogpt.cli.text import check_argument, decode_utf8
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON's escapes can make one, and UTF-8 cannot express it
@@ -75,9 +75,14 @@ def read_records(args: argparse.Namespace) -> Iterator[Record]:
     for name in names:
         try:
             with Path(name).open("rb") as file:
-                yield from read_file(name, file, args)
+                yield from read_file(printable(name), file, args)
         except OSError as error:
-            raise PicoGPTError(f"{name} cannot be read: {error.strerror}") from None
+            raise PicoGPTError(f"{name} cannot be read: {what(error)}") from None
+
+
+def printable(name: str) -> str:
+    """A file's name as rows have it, which are UTF-8: bytes that are not become escapes."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def read_file(name: str, file: Iterable[bytes] | io.BufferedIOBase, args: argparse.Namespace) -> Iterator[Record]:
@@ -100,7 +105,7 @@ def json_record(name: str, row: int, line: bytes, args: argparse.Namespace) -> R
         value = json.loads(decode_utf8(line, "the line"))
     except PicoGPTError as error:
         return Record(name, row, None, str(error), is_bad=True)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Record(name, row, None, f"not JSON: {error}", is_bad=True)
     if not isinstance(value, dict) or not isinstance(value.get(args.column), str):
         return Record(name, row, None, f"no text under the key {args.column!r}", is_bad=True)

@@ -5,38 +5,38 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 
 Row = dict[str, Any]  # column -> value
-Place = tuple[str, int]  # of a text in the input: the columns `source` and `row`, with which every row begins
+Place = tuple[str, str]  # of a text in the input: the cells `source` and `row`, with which every row begins
 WIDTH = 10
 
 
 class Writer:
     """Writes one text's rows after another's, in the form "table", "tsv" or "jsonl" (there a text has one row).
 
-    With `resume` a file that an earlier run has begun is continued: `done` is the last text that is whole in it. What
+    A file that an earlier run has begun is continued: `done` are the texts that are whole in it, in their order. What
     may be only a part of a text is cut off.
     """
 
-    def __init__(self, form: str, path: Path | None = None, resume: bool = False) -> None:
+    def __init__(self, form: str, path: Path | None = None) -> None:
         self.form = form
         self.columns: list[str] | None = None  # of the rows so far
-        self.done: Place | None = None
+        self.done: deque[Place] = deque()
         self.file: IO[str] = sys.stdout
         if path is not None:
-            if path.exists() and not resume:
-                raise PicoGPTError(f"{path} exists: continue it (--resume), or name another file")
             try:
                 if path.exists():
                     self._cut_off_last_text(path)
                 self.file = path.open("a", encoding="utf-8", newline="")
             except OSError as error:
-                raise PicoGPTError(f"{path} cannot be written: {error.strerror}") from None
+                raise PicoGPTError(f"{path} cannot be written: {what(error)}") from None
             except (ValueError, LookupError, TypeError):
                 raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
 
@@ -45,10 +45,31 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         if self.file is not sys.stdout:
-            self.file.close()
+            with suppress(OSError):  # every text has been flushed; what a full disk refused has been told
+                self.file.close()
+
+    def has(self, place: Place) -> bool:
+        """Whether an earlier run has dealt with the text at this place; to be asked of all in their order.
+
+        A text may leave no rows, such as one of white space by words. So what comes before a text that is there is
+        done, whether it is there or not.
+        """
+        if not self.done:
+            return False
+        if self.done[0] == place:
+            self.done.popleft()
+        return True
 
     def write(self, rows: Sequence[Row]) -> None:
         """One text's rows; they are with the operating system when this returns."""
+        try:
+            self._write(rows)
+        except OSError as error:
+            if self.file is not sys.stdout:
+                error.filename = self.file.name
+            raise
+
+    def _write(self, rows: Sequence[Row]) -> None:
         for row in rows:
             if self.columns is None:
                 self.columns = list(row)
@@ -57,7 +78,7 @@ class Writer:
             if self.columns != list(row):
                 raise PicoGPTError(f"{self.file.name} was made with other options: its columns are {self.columns}")
             if self.form == "jsonl":
-                self.file.write(json.dumps(without_nan(row), ensure_ascii=False) + "\n")
+                self.file.write(json.dumps(without_nan(row), ensure_ascii=False, allow_nan=False) + "\n")
             else:
                 self._write_line([cell(value, 6 if self.form == "tsv" else 3) for value in row.values()])
         self.file.flush()
@@ -71,36 +92,37 @@ class Writer:
             self.file.write("\t".join(cells) + "\n")
 
     def _cut_off_last_text(self, path: Path) -> None:
+        """Keep the texts that are whole, and count them; of a TSV the last one may always lack rows."""
         with path.open("r+b") as file:
             end = last_start = 0  # of the whole lines; of the last text's lines
-            last: Place | None = None
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 if self.form == "jsonl":
-                    newest = line
+                    value = json.loads(line)
+                    self.columns = list(value)
+                    self.done.append((cell(value["source"], 0), str(value["row"])))
                 elif self.columns is None:
                     self.columns = line.decode().rstrip("\n").split("\t")
-                    self.columns.index("row")
                     last_start = end + len(line)
                 else:
-                    source, row, _ = line.decode().split("\t", 2)
-                    if last != (source, int(row)):
-                        self.done, last, last_start = last, (source, int(row)), end
+                    cells = line.decode().rstrip("\n").split("\t")
+                    if "index" not in self.columns or cells[self.columns.index("index")] == "0":
+                        self.done.append((cells[self.columns.index("source")], cells[self.columns.index("row")]))
+                        last_start = end
                 end += len(line)
-            if self.form == "jsonl" and end:
-                value = json.loads(newest)
-                self.columns, self.done = list(value), (value["source"], value["row"])
             file.truncate(last_start if self.form == "tsv" else end)
+            if self.form == "tsv" and self.done:
+                self.done.pop()
 
 
 def without_nan(value: Any) -> Any:
-    """The value as JSON has it: null for what is not a number."""
+    """The value as JSON has it: null for what is not a number, or infinite."""
     if isinstance(value, dict):
         return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, list):
         return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cell(value: Any, n_digits: int) -> str:

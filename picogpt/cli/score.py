@@ -6,14 +6,16 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from picogpt.cli.description import describe, kept
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
-from picogpt.cli.results import Place, Row, Writer
-from picogpt.cli.text import add_special_option, check_argument, check_special, special_options, write_exactly
-from picogpt.errors import PicoGPTError
+from picogpt.cli.results import Place, Row, Writer, cell
+from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
+from picogpt.errors import PicoGPTError, what
 
 if TYPE_CHECKING:
     from picogpt.scoring import Scorer, TextScore
@@ -72,7 +74,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    write_exactly()
     if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
         raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
     one_text = is_one_text(args)
@@ -81,7 +82,8 @@ def main(argv: list[str]) -> int:
     args.by = args.by or default
     args.form = args.form or form_of(args.output)
     scorer = make_scorer(args)
-    with Writer(args.form, args.output, args.resume) as writer:
+    description = nullcontext() if args.output is None else kept(describe(args, scorer), args.output, args.resume)
+    with description, Writer(args.form, args.output) as writer:
         if args.choices is not None:
             writer.write(rank_choices(args, scorer))
         elif one_text:
@@ -105,6 +107,7 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
         (args.choices and not one_text, "--choices continue one TEXT"),
         (args.plot and not one_text, "--plot draws one text"),
         (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
+        (args.choices and args.resume, "--choices are written at once: there is nothing to --resume"),
         (args.resume and args.output is None, "--resume continues an --output: say which"),
     ]
     for wrong, message in contradictions:
@@ -183,10 +186,9 @@ def arrange(rows: Sequence[Row], kind: str) -> list[Row]:
 
 def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
     """A single text; whatever is wrong with it is an error. A table ends with the sums of the whole text."""
-    records = list(remaining(read_records(args), writer.done))
-    if not records:
-        return  # an earlier run has done it
-    (record,) = records
+    (record,) = read_records(args)
+    if writer.has(place(record)):
+        return
     (scored,) = score_records([(record, encode(record, args, scorer))], args, scorer)
     if args.form == "table" and args.by != "text":
         writer.write(scored.parts)
@@ -205,7 +207,7 @@ def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None
 
     n_bad = 0
     with tqdm(unit=" texts", disable=None, dynamic_ncols=True) as progress:  # none where stderr is no terminal
-        records = remaining(read_records(args), writer.done)
+        records = read_records(args)
         while chunk := list(itertools.islice(records, CHUNK)):
             good = []
             for record in chunk:
@@ -217,21 +219,18 @@ def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None
                         raise PicoGPTError(message) from None
                     progress.write(f"picogpt: {message}; left out", file=sys.stderr)
                     n_bad += 1
-            for scored in score_records(good, args, scorer):
-                writer.write(rows(scored, args, one_text=False))
+            n_done = sum(writer.has(place(record)) for record, _ in good)
+            if n_done < len(good):  # a chunk is scored as a whole: what is read side by side decides the last digits
+                for scored in list(score_records(good, args, scorer))[n_done:]:
+                    writer.write(rows(scored, args, one_text=False))
             progress.update(len(chunk))
     if n_bad:
         print(f"picogpt: {n_bad} bad row{'s' if n_bad > 1 else ''} left out", file=sys.stderr)
 
 
-def remaining(records: Iterator[Record], done: Place | None) -> Iterator[Record]:
-    """The records after the last one that an earlier run has done."""
-    if done is None:
-        return records
-    for record in records:
-        if (record.source, record.row) == done:
-            return records
-    raise PicoGPTError(f"the output goes as far as {done[0]}, line {done[1]}, which is not in this input")
+def place(record: Record) -> Place:
+    """A record's place as its rows have it."""
+    return cell(record.source, 0), str(record.row)
 
 
 def rows(scored: Scored, args: argparse.Namespace, one_text: bool) -> list[Row]:
@@ -263,4 +262,5 @@ def plot(scored: Scored, args: argparse.Namespace) -> None:
     try:
         figure.savefig(args.plot)
     except (OSError, ValueError) as error:
-        raise PicoGPTError(f"the plot cannot be written: {error}") from None
+        reason = what(error) if isinstance(error, OSError) else error
+        raise PicoGPTError(f"the plot {args.plot} cannot be written: {reason}") from None

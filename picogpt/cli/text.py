@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
@@ -11,12 +10,6 @@ from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
     from picogpt.tokenizers import SpecialTokens, Tokenizer
-
-
-def write_exactly() -> None:
-    """Make stdout UTF-8 and leave line ends alone, whatever the locale and the platform say."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
 
 
 def read_stdin() -> str:

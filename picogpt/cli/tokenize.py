@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picogpt.cli.options import Parser, add_models_dir_option
-from picogpt.cli.text import check_argument, encode, read_stdin, write_exactly
+from picogpt.cli.text import check_argument, encode, read_stdin
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -44,13 +44,12 @@ def main(argv: list[str]) -> int:
     text = read_input(args)
     tokenizer = find_tokenizer(args.model, args.models_dir)
     ids = encode(tokenizer, text, special="token")
-    write_exactly()
     counts = {"n_tokens": len(ids), "n_characters": len(text), "n_bytes": len(text.encode())}
     if args.ids:
         print(*ids)
     elif args.json:
         tokens = [tokenizer.decode([i]) for i in ids]
-        print(json.dumps({**counts, "ids": ids, "tokens": tokens}, ensure_ascii=False))
+        print(json.dumps({**counts, "ids": ids, "tokens": tokens}, ensure_ascii=False, allow_nan=False))
     else:
         print(show(tokenizer, ids, in_colour()))
         print(*ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.options import Parser
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, reason
 
 if TYPE_CHECKING:
     from picogpt.tokenizers import Tokenizer
@@ -38,7 +39,7 @@ SETTINGS = {  # their defaults are those of training.trainer.Settings
 
 def parser() -> Parser:
     from picogpt.training.run import FORMATS
-    from picogpt.training.trainer import Settings
+    from picogpt.training.trainer import RANGES, Settings
 
     parser = Parser(
         prog="picogpt train",
@@ -57,7 +58,8 @@ def parser() -> Parser:
         parser.add_argument(flag(name), type=int, metavar="N", help=f"the model's size ({number})")
     for name, meaning in SETTINGS.items():
         default = getattr(Settings, name)
-        parser.add_argument(flag(name), type=type(default), metavar="N", help=f"{meaning} ({default})")
+        words = f"{meaning}; {RANGES[name].words} ({default})"
+        parser.add_argument(flag(name), type=type(default), metavar="N", help=words)
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -159,11 +161,10 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
     from tqdm import tqdm
 
     from picogpt.checkpoints import n_params
-    from picogpt.files import reason
     from picogpt.performance import gpt2
     from picogpt.performance.threads import one_blas_thread
     from picogpt.training.data import bits_per_character, validation_loss
-    from picogpt.training.trainer import gpt2_loss_and_grads, training_steps
+    from picogpt.training.trainer import check_can_continue, gpt2_loss_and_grads, training_steps
 
     ids, validation_ids = run.ids("train"), run.ids("validation")
     n_head, settings = run.hparams["n_head"], run.settings
@@ -179,6 +180,8 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
     def validate() -> float:
         loss = validation_loss(partial(gpt2, **run.params, n_head=n_head), validation_ids, n_ctx)
         bits = bits_per_character(loss, len(validation_ids), run.n_characters)
+        if not math.isfinite(loss):
+            raise PicoGPTError(f"step {run.state.step}: the validation loss is {loss}; try a smaller lr")
         tqdm.write(
             f"step {run.state.step}: validation {loss:.4f} nats a token, {bits:.4f} bits a character", sys.stderr
         )
@@ -198,6 +201,7 @@ def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:
                 bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
                 bar.update(n_tokens)
                 if last or interrupted() or run.state.step % save_every == 0:
+                    check_can_continue(run.state, ids, n_ctx, model)
                     run.save()
                     saved = run.state.step
                 if interrupted():

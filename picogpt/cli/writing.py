@@ -90,7 +90,7 @@ def write_several(prompt: str, args: argparse.Namespace, model: GPT2, options: O
         for record in write(prompts[start : start + n_at_once], args, model, options):
             n_tokens += len(record["tokens"])
             if args.json:
-                line = json.dumps(record, ensure_ascii=False)
+                line = json.dumps(record, ensure_ascii=False, allow_nan=False)
             else:
                 line = (record["prompt"] if args.echo else "") + record["text"]
                 line = line if is_first else f"---\n{line}"

@@ -12,8 +12,9 @@ import numpy as np
 
 from picogpt.cache import KVCache
 from picogpt.decoding.loop import FinishReason
-from picogpt.decoding.rows import check_prompts
-from picogpt.decoding.sampling import Transform, apply_transforms, log_softmax
+from picogpt.decoding.ranges import check_range
+from picogpt.decoding.rows import check_logits, check_prompts
+from picogpt.decoding.sampling import NO_TOKEN_LEFT, Transform, apply_transforms, log_softmax
 from picogpt.errors import PicoGPTError
 from picogpt.performance import hidden_states, project
 from picogpt.performance.layout import cache_memory, for_decoding
@@ -44,11 +45,15 @@ def beam_search(
 ) -> list[Beam]:
     """The n_best of n_beams continuations of `inputs`, best first; each ends at the end token or at full length.
 
-    A length_penalty above 0 favours long continuations, below 0 short ones. The search ends when n_beams
+    There are 1 to 1000 beams. A length_penalty, from -10 to 10, favours long continuations if it is above 0, and short
+    ones below. The search ends when n_beams
     continuations are finished and, with early_stopping False, the best unfinished one would not displace one of them
     if it ended now; with "never", if it ended at any length; with True at once. Raises `PicoGPTError` for
-    an empty prompt, one longer than n_ctx, and fewer beams than n_best.
+    an empty prompt, one longer than n_ctx, and fewer beams than n_best; also when the transforms leave no token to any
+    beam, and for weights that are not finite.
     """
+    check_range("the number of beams", n_beams)
+    check_range("length_penalty", length_penalty)
     if not 1 <= n_best <= n_beams:
         raise PicoGPTError(f"of {n_beams} beams {n_best} cannot be the best; use 1 beam or more and n_best up to that")
     n_ctx = len(params["wpe"])
@@ -67,7 +72,9 @@ def beam_search(
     finished: list[Beam] = []
     for end in range(n_prompt, n_end):
         x = hidden_states(ids[:, cache.length : end], **params, n_head=n_head, cache=cache)[:, -1]
-        log_probs = apply_transforms(transforms, log_softmax(project(x, params["wte"])), ids[:, :end])
+        logits = project(x, params["wte"])
+        check_logits(logits, params)
+        log_probs = apply_transforms(transforms, log_softmax(logits), ids[:, :end])
         # at most one candidate a beam is an end, so of twice as many at least n_beams continue
         parents, tokens, candidate_scores = best_candidates(scores[:, None] + log_probs, 2 * n_beams)
         n_written = end + 1 - n_prompt
@@ -82,6 +89,8 @@ def beam_search(
 
         running = np.flatnonzero(~ends)[:n_beams]
         if not len(running):
+            if not finished:
+                raise PicoGPTError(NO_TOKEN_LEFT)
             break
         if len(finished) == n_beams:
             n_hoped = n_end - n_prompt if early_stopping == "never" and length_penalty > 0 else n_written

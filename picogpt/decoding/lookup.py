@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from picogpt.decoding.rows import Rows
 from picogpt.types import Array, Params
 
@@ -110,12 +112,12 @@ class LookupRows(Rows):
         self.make_room()
         self.n_exact = min(self.n_exact, self.cache.length)
         is_step = self.cache.length > 0  # and not the pass over a prompt or a new window
-        room = min(self.ids.shape[1] - self.end - 1, self.n_ctx - (self.end - self.origin))
+        room = min(self.n_end - self.end - 1, self.n_ctx - (self.end - self.origin))
         self.draft = (
             self.predictor.draft(room) if is_step and self.budget.allows_a_check(self.predictor.n_right) else []
         )
         self.n_right = 0
-        self.ids[0, self.end : self.end + len(self.draft)] = self.draft
+        self.write(np.array([self.draft], np.int64))
         was_exact = self.n_exact == self.cache.length
         started = time.perf_counter()
         self.ahead = self.read(self.end + len(self.draft), 1 + len(self.draft))[0]

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple, TypedDict, Unpack
 import numpy as np
 
 from picogpt.decoding.lookup import LookupRows
-from picogpt.decoding.rows import Rows
+from picogpt.decoding.ranges import check_range
+from picogpt.decoding.rows import Rows, check_logits
 from picogpt.decoding.sampling import Transform, apply_transforms, choose, generators, log_softmax, near_tie
 from picogpt.errors import PicoGPTError
 from picogpt.types import Array, Ids, Params
@@ -46,7 +47,7 @@ class Options(TypedDict, total=False):
     eot_token: int | None  # the token that ends a row; None, the default, never ends one
     stop: Callable[[Ids], bool]  # given the ids written so far, whether they are enough
     slide: bool  # at n_ctx continue after the last half of the window; otherwise the row ends there
-    n_samples: int  # continuations a prompt, default 1; row i * n_samples + j is prompt i's j-th
+    n_samples: int  # continuations a prompt, 1 (the default) to 1000; row i * n_samples + j is prompt i's j-th
     lookup: bool  # one row only: guess tokens from earlier text, check many in one pass, see `picogpt.decoding.lookup`
     n_top: int | None  # give log-probabilities, and those of the n most likely tokens; default None
 
@@ -58,7 +59,8 @@ def generate(
 
     Prompt and continuation together have at most n_ctx tokens, unless `slide` is given. The ids do not contain
     `inputs`, nor the end token. `Options` says what else can be chosen; the same seed gives the same ids again.
-    Raises `PicoGPTError` for an empty prompt, one longer than n_ctx, and ids outside the vocabulary.
+    Raises `PicoGPTError` for an empty prompt, one longer than n_ctx, and ids outside the vocabulary; also when the
+    transforms leave no token to choose from, and for weights that are not finite.
     """
     return list(generate_stream(inputs, params, n_head, n_tokens_to_generate, **options))
 
@@ -83,7 +85,9 @@ def generate_batch(
 
     Each row is what it would be alone, as far as float32 goes: its draws are its own, and pads are not seen.
     """
-    rows: list[list[Token]] = [[] for _ in range(len(prompts) * max(options.get("n_samples", 1), 0))]
+    n_samples = options.get("n_samples", 1)
+    check_range("the number of samples", n_samples)
+    rows: list[list[Token]] = [[] for _ in range(len(prompts) * n_samples)]
     for token in decode(prompts, params, n_head, n_tokens_to_generate, **options):
         rows[token.row].append(token)
     return [Continuation(row, (row[-1].finish_reason if row else None) or "length") for row in rows]
@@ -105,12 +109,12 @@ def decode(
     n_top: int | None = None,
 ) -> Iterator[Token]:
     """The loop under all of these: every row's tokens as they are chosen. Rows that have ended cost nothing."""
-    if n_samples < 1:
-        raise PicoGPTError(f"the number of samples must be 1 or more, not {n_samples}")
+    check_range("the number of samples", n_samples)
+    if n_top is not None:
+        check_range("the number of log-probabilities", n_top)
     if lookup and len(prompts) * n_samples != 1:
         raise PicoGPTError(f"lookup decodes one row, not {len(prompts) * n_samples}; leave it out for several")
     rows = (LookupRows if lookup else Rows)(prompts, params, n_head, n_tokens)
-    n_end = rows.end + n_tokens
     row_rngs = None if rng is None else generators(rng, len(prompts) * n_samples)
     if not slide:
         rows.keep(rows.lengths() < rows.n_ctx)
@@ -118,8 +122,9 @@ def decode(
     def transformed(logits: Array) -> Array:
         return apply_transforms(transforms, logits, rows.so_far()) if transforms else logits
 
-    while len(rows.row_ids) and rows.end < n_end:
+    while len(rows.row_ids) and rows.end < rows.n_end:
         logits = rows.next_logits()
+        check_logits(logits, params)
         if n_samples > 1 and rows.end == rows.n_prompt:
             rows.repeat(n_samples)
             logits = logits.repeat(n_samples, axis=0)
@@ -141,7 +146,7 @@ def decode(
                 reason = "eos"
             elif stop is not None and stop(written):
                 reason = "stop"
-            elif rows.end == n_end or (length >= rows.n_ctx and not slide):
+            elif rows.end == rows.n_end or (length >= rows.n_ctx and not slide):
                 reason = "length"
             yield Token(row, token, reason, logprob, top)
             running.append(reason is None)

@@ -1,7 +1,8 @@
 """The options of decoding under the names that people type, and what they make of the loop's own.
 
 `SAMPLING_OPTIONS` is the one table of them: it gives the command line its flags, the logits their transforms, and says
-which options ask for sampling. Whoever adds a transform adds a row here, and its type to `SamplingOptions`.
+which options ask for sampling. Whoever adds a transform adds a row here, its type to `SamplingOptions`, and its range
+to `RANGES`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 
 from picogpt.decoding import sampling
 from picogpt.decoding.loop import Options
+from picogpt.decoding.ranges import RANGES, check_range
 from picogpt.decoding.sampling import Transform
 from picogpt.decoding.stopping import stop_criterion
-from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import Tokenizer
 
 
@@ -29,6 +30,10 @@ class SamplingOption(NamedTuple):
     help: str
     samples: bool = False  # whether to give it asks for a draw instead of the most likely token
     repeats: bool = False  # whether its value is a list, and its flag may be given several times
+
+    @property
+    def help_with_range(self) -> str:
+        return f"{self.help} ({RANGES[self.name].words})" if self.name in RANGES else self.help
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -108,8 +113,8 @@ def decoding_options(
     Tokens are drawn where a seed or an option that asks for it is given, or with `sample`; otherwise the most likely
     one is taken. Raises `PicoGPTError` for a value out of its range, and TypeError for an option that does not exist.
     """
-    if seed is not None and seed < 0:
-        raise PicoGPTError(f"the seed must be 0 or more, not {seed}")
+    if seed is not None:
+        check_range("the seed", seed)
     transforms = make_transforms(chosen)
     eot_token = encoder.eot_token
     if min_length is not None and eot_token is not None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt.cache import KVCache
+from picogpt.decoding.ranges import check_range
 from picogpt.errors import PicoGPTError
 from picogpt.model import as_ids
 from picogpt.performance import hidden_states, project
@@ -19,12 +20,14 @@ from picogpt.performance.layout import cache_memory, for_decoding
 from picogpt.performance.thresholds import MANY_TOKENS
 from picogpt.types import Array, Ids, Params
 
+MORE_COLUMNS = 1024  # that rows have at first, beyond their prompts
+
 
 class Rows:
     """The rows that are still being written, and how far the model has read them.
 
-    `ids [n_rows, n_columns]` is filled up to column `end`; row i begins at column `first[i]`, and the model sees it
-    from column `window[i]`. Position 0 of the cache is column `origin`.
+    `ids [n_rows, n_columns]` is filled up to column `end`, and grows as it fills; row i begins at column `first[i]`,
+    and the model sees it from column `window[i]`. Position 0 of the cache is column `origin`.
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], params: Params, n_head: int, n_tokens: int) -> None:
@@ -35,11 +38,12 @@ class Rows:
         self.first = np.array([self.end - len(prompt) for prompt in prompts], np.int64)
         self.window = self.first
         self.origin = 0
+        self.n_end = self.end + n_tokens  # the column at which no row goes on
         self.row_ids = np.arange(len(prompts))  # the caller's number of each row
-        self.ids = np.zeros((len(prompts), self.end + n_tokens), np.int64)
+        self.ids = np.zeros((len(prompts), min(self.n_end, self.end + MORE_COLUMNS)), np.int64)
         for row, begin, prompt in zip(self.ids, self.first, prompts, strict=True):
             row[begin : self.end] = prompt
-        self.cache = KVCache.for_params(params, n_head, (len(prompts),), self.end + n_tokens, cache_memory)
+        self.cache = KVCache.for_params(params, n_head, (len(prompts),), self.n_end, cache_memory)
 
     @property
     def exact(self) -> bool:
@@ -76,8 +80,16 @@ class Rows:
         return self.end - self.first
 
     def append(self, chosen: Ids) -> None:
-        self.ids[:, self.end] = chosen
+        self.write(chosen[:, None])
         self.end += 1
+
+    def write(self, ids: Ids) -> None:  # [n_rows, n]
+        """Put ids into the columns from `end` on."""
+        missing = self.end + ids.shape[1] - self.ids.shape[1]
+        if missing > 0:
+            more = np.zeros((len(self.ids), missing + self.end), np.int64)  # doubled, so that it seldom grows
+            self.ids = np.concatenate([self.ids, more], axis=1)
+        self.ids[:, self.end : self.end + ids.shape[1]] = ids
 
     def make_room(self) -> None:
         """Where the next pass would exceed n_ctx: full rows continue after the last half of their window."""
@@ -110,10 +122,17 @@ class Rows:
         self.cache.select(rows)
 
 
+def check_logits(logits: Array, params: Params) -> None:
+    """Raises `PicoGPTError` for logits that are not all finite: nothing can be chosen by them."""
+    if not np.isfinite(logits).all():
+        from picogpt.checkpoints.names import explain_non_finite  # what reads models is not loaded without need
+
+        raise explain_non_finite(params)
+
+
 def check_prompts(prompts: Sequence[Sequence[int]], n_ctx: int, n_tokens: int) -> None:
     """Raises `PicoGPTError` for what no continuation can be decoded from."""
-    if n_tokens < 0:
-        raise PicoGPTError(f"the number of tokens to generate must be 0 or more, not {n_tokens}")
+    check_range("the number of tokens", n_tokens)
     for prompt in map(as_ids, prompts):
         if not len(prompt):
             raise PicoGPTError("the prompt is empty; start from the end-of-text token to have text from nothing")

@@ -13,16 +13,28 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from picogpt.decoding.ranges import check_range
 from picogpt.errors import PicoGPTError
 from picogpt.types import Array, Ids
 
 IdsSoFar = Sequence[Ids] | Ids  # a row of ids for each row of logits, as a list or an array
 Transform = Callable[[Array, IdsSoFar], Array]
+NO_TOKEN_LEFT = "no token is left to choose from: ban fewer, or allow them to repeat"
+
+
+def largest(logits: Array) -> Array:  # [..., n] -> [..., 1]
+    """The largest logits; raises `PicoGPTError` where there is none, because transforms have removed every token."""
+    best = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(best).all():
+        if (best == -np.inf).any():
+            raise PicoGPTError(NO_TOKEN_LEFT)
+        raise PicoGPTError("the penalties and the temperature make the logits infinite; choose values nearer to 1")
+    return best
 
 
 def log_softmax(x: Array) -> Array:  # [..., n] -> [..., n]
     """Logarithms of the probabilities along the last axis."""
-    shifted = x - np.max(x, axis=-1, keepdims=True)
+    shifted = x - largest(x)
     return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
 
 
@@ -34,8 +46,9 @@ def apply_transforms(transforms: Iterable[Transform], logits: Array, ids: IdsSoF
 
 
 def temperature(t: float) -> Transform:
-    """Divide the logits by t: below 1 sharper, above 1 flatter, and 0 leaves the most likely token alone."""
-    _require(t >= 0 and math.isfinite(t), f"temperature must be 0 or more, not {t}")
+    """Divide the logits by t, 0 or from 1e-10 to 1e10: below 1 sharper, above 1 flatter, and 0 leaves the most likely
+    token alone."""
+    check_range("temperature", t)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         if t > 0:
@@ -47,8 +60,8 @@ def temperature(t: float) -> Transform:
 
 
 def top_k(k: int) -> Transform:
-    """Keep the k most likely tokens (Fan et al. 2018)."""
-    _require(k >= 1, f"top_k must be 1 or more, not {k}")
+    """Keep the k most likely tokens, 1 or more (Fan et al. 2018)."""
+    check_range("top_k", k)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         n_vocab = logits.shape[-1]
@@ -62,8 +75,8 @@ def top_k(k: int) -> Transform:
 
 def top_p(p: float) -> Transform:
     """Keep the fewest most likely tokens whose probabilities reach p, the one that crosses it included
-    (nucleus sampling, Holtzman et al. 2020)."""
-    _require(0 < p <= 1, f"top_p must be above 0 and at most 1, not {p}")
+    (nucleus sampling, Holtzman et al. 2020); p is above 0 and at most 1."""
+    check_range("top_p", p)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         ascending = np.sort(logits, axis=-1)
@@ -75,8 +88,8 @@ def top_p(p: float) -> Transform:
 
 
 def min_p(p: float) -> Transform:
-    """Keep the tokens at least p times as likely as the most likely one (Nguyen et al. 2024)."""
-    _require(0 <= p <= 1, f"min_p must be from 0 to 1, not {p}")
+    """Keep the tokens at least p times, from 0 to 1, as likely as the most likely one (Nguyen et al. 2024)."""
+    check_range("min_p", p)
     log_p = math.log(p) if p > 0 else -math.inf
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
@@ -87,8 +100,8 @@ def min_p(p: float) -> Transform:
 
 def typical_p(p: float) -> Transform:
     """Keep the tokens whose surprisal is nearest to the entropy, as many as reach the probability p
-    (locally typical sampling, Meister et al. 2023)."""
-    _require(0 < p < 1, f"typical_p must be between 0 and 1, not {p}")
+    (locally typical sampling, Meister et al. 2023); p is above 0 and below 1."""
+    check_range("typical_p", p)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         log_probs = log_softmax(logits)
@@ -105,8 +118,9 @@ def typical_p(p: float) -> Transform:
 
 
 def repetition_penalty(penalty: float) -> Transform:
-    """Divide a positive logit, multiply a negative one, of every token seen so far (CTRL, Keskar et al. 2019)."""
-    _require(penalty > 0 and math.isfinite(penalty), f"repetition_penalty must be above 0, not {penalty}")
+    """Divide a positive logit, multiply a negative one, of every token seen so far (CTRL, Keskar et al. 2019);
+    the penalty is from 0.001 to 1000."""
+    check_range("repetition_penalty", penalty)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
@@ -119,8 +133,8 @@ def repetition_penalty(penalty: float) -> Transform:
 
 
 def presence_penalty(penalty: float) -> Transform:
-    """Subtract the penalty from the logit of every token seen so far, once (OpenAI's API)."""
-    _require(math.isfinite(penalty), f"presence_penalty must be a number, not {penalty}")
+    """Subtract the penalty, from -1000 to 1000, from the logit of every token seen so far, once (OpenAI's API)."""
+    check_range("presence_penalty", penalty)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
@@ -132,8 +146,9 @@ def presence_penalty(penalty: float) -> Transform:
 
 
 def frequency_penalty(penalty: float) -> Transform:
-    """Subtract the penalty from each token's logit once for every time it was seen so far (OpenAI's API)."""
-    _require(math.isfinite(penalty), f"frequency_penalty must be a number, not {penalty}")
+    """Subtract the penalty, from -1000 to 1000, from each token's logit once for every time it was seen so far
+    (OpenAI's API)."""
+    check_range("frequency_penalty", penalty)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         counts = [np.bincount(seen, minlength=logits.shape[-1]) for seen in ids]
@@ -143,8 +158,9 @@ def frequency_penalty(penalty: float) -> Transform:
 
 
 def no_repeat_ngram(n: int) -> Transform:
-    """Remove every token that would complete an n-gram which stands in the ids so far (Paulus et al. 2017)."""
-    _require(n >= 1, f"no_repeat_ngram must be 1 or more, not {n}")
+    """Remove every token that would complete an n-gram, n being 1 or more, which stands in the ids so far
+    (Paulus et al. 2017)."""
+    check_range("no_repeat_ngram", n)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
@@ -165,7 +181,8 @@ def banned_tokens(banned: Iterable[int]) -> Transform:
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         n_vocab = logits.shape[-1]
         for token in ids_banned[:1] + ids_banned[-1:]:
-            _require(0 <= token < n_vocab, f"banned token {token} is outside the vocabulary (0 to {n_vocab - 1})")
+            if not 0 <= token < n_vocab:
+                raise PicoGPTError(f"banned token {token} is outside the vocabulary (0 to {n_vocab - 1})")
         logits = logits.copy()
         logits[:, ids_banned] = -np.inf
         return logits
@@ -174,8 +191,8 @@ def banned_tokens(banned: Iterable[int]) -> Transform:
 
 
 def min_length(n: int, eot_token: int) -> Transform:
-    """Remove the end-of-text token while prompt and continuation together have fewer than n tokens."""
-    _require(n >= 0, f"min_length must be 0 or more, not {n}")
+    """Remove the end-of-text token while prompt and continuation together have fewer than n tokens, 0 or more."""
+    check_range("min_length", n)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
@@ -188,7 +205,7 @@ def min_length(n: int, eot_token: int) -> Transform:
 def generators(rng: int | np.random.Generator, n_rows: int) -> list[np.random.Generator]:
     """One generator a row, from a seed or a generator. Row i's does not depend on how many rows there are."""
     if not isinstance(rng, np.random.Generator):
-        _require(rng >= 0, f"the seed must be 0 or more, not {rng}")
+        check_range("the seed", rng)
         rng = np.random.default_rng(rng)
     return [np.random.default_rng(int(rng.integers(2**63))) for _ in range(n_rows)]
 
@@ -196,11 +213,13 @@ def generators(rng: int | np.random.Generator, n_rows: int) -> list[np.random.Ge
 def choose(logits: Array, uniforms: Array | None) -> Ids:  # [batch, n_vocab], [batch] -> [batch]
     """Each row's next token: drawn with its uniform number from [0, 1), or without one the most likely.
 
-    The draw is the token at which the cumulative probability passes the number.
+    The draw is the token at which the cumulative probability passes the number. Raises `PicoGPTError` where no token
+    is left.
     """
+    best = largest(logits)
     if uniforms is None:
         return logits.argmax(axis=-1)
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    weights = np.exp(logits - best)
     cumulative = np.cumsum(weights, axis=-1, dtype=np.float64)
     total = cumulative[:, -1]
     # rounding could lift the product to the total itself, and no token lies beyond that
@@ -215,14 +234,9 @@ def near_tie(logits: Array, uniforms: Array | None) -> bool:
     largest logit; this allows forty. Such a difference moves a cumulative probability F by less than twice itself
     times F (1 − F), which is at most half of it.
     """
-    largest = np.abs(logits, out=np.zeros_like(logits), where=np.isfinite(logits)).max()
-    tolerance = 40 * float(np.finfo(logits.dtype).eps) * float(largest)
+    size = np.abs(logits, out=np.zeros_like(logits), where=np.isfinite(logits)).max()
+    tolerance = 40 * float(np.finfo(logits.dtype).eps) * float(size)
     if uniforms is None:
         return bool(((logits >= logits.max(axis=-1, keepdims=True) - tolerance).sum(axis=-1) > 1).any())
     below, above = np.maximum(uniforms - tolerance / 2, 0), np.minimum(uniforms + tolerance / 2, 1)
     return bool((choose(logits, below) != choose(logits, above)).any())
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise PicoGPTError(message)

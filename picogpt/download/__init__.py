@@ -17,7 +17,7 @@ from picogpt.download.contents import check_content, check_facts, verify
 from picogpt.download.http import RetryPolicy, open_session, remote_size
 from picogpt.download.part import Part, check_space
 from picogpt.download.transfer import Reporter, fetch
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, what
 from picogpt.files import CHECKSUMS
 from picogpt.lock import locked
 
@@ -50,7 +50,7 @@ def download(
             return fetch_missing(collection, directory, reporter, policy)
     except OSError as error:
         raise PicoGPTError(
-            f"cannot write to {error.filename or directory}: {error.strerror}; choose another place"
+            f"cannot write to {error.filename or directory}: {what(error)}; choose another place"
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
 from picogpt.files import CHECKSUMS, read_object
 from picogpt.tokenizers import load_tokenizer
+from picogpt.tokenizers.base import VOCABULARY_SIZE
 
 
 def check_facts(path: Path, known: Facts) -> None:
@@ -35,7 +36,7 @@ def check_content(path: Path, name: str, directory: Path) -> None:
         case huggingface.CONFIG:
             huggingface.read_hparams(path)
         case "encoder.json" | "vocab.json":
-            read_object(path)
+            read_object(path, VOCABULARY_SIZE)
         case "vocab.bpe" | "merges.txt":
             check_merges(path)
         case openai.CHECKPOINT:
@@ -58,7 +59,8 @@ def verify(directory: Path) -> dict[str, str]:
     against the list of SHA-256 that was written with them, and the released ones are known by theirs. Of others only
     the structure can be checked.
     """
-    checkpoints.read_checkpoint(directory)
+    _, params = checkpoints.read_checkpoint(directory)
+    checkpoints.check_finite(params, str(directory))
     load_tokenizer(directory)
     tensors = {}
     if checkpoints.layout(directory) == "openai":
@@ -99,7 +101,4 @@ def check_tensors(index: tf_bundle.Index, paths: list[Path]) -> None:
     for path, size in zip(paths, tf_bundle.data_sizes(index), strict=True):
         if path.stat().st_size > size:
             raise PicoGPTError(f"{path} has {path.stat().st_size:,} bytes, and its tensors end at {size:,}")
-    damaged = tf_bundle.damaged_tensors(index, paths)
-    if damaged:
-        where = ", ".join(str(path) for path in paths)
-        raise PicoGPTError(f"{where} is damaged: the bytes of {', '.join(damaged)} do not match their checksum")
+    tf_bundle.check_data(index, paths)

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.cache import KVCache
+from picogpt.cache import KVCache, LayerPast
 from picogpt.model import causal_mask, embed, ffn, linear, merge_heads, split_heads
 from picogpt.performance.formulas import attention, gelu, layer_norm
 from picogpt.performance.pace import pace_of
@@ -36,23 +36,34 @@ def hidden_states(
 ) -> Array:  # [..., n_seq] -> [..., n_seq, n_embd]
     """What `model.hidden_states` gives, up to rounding; only at pads is it something else."""
     x = embed(inputs, wte, wpe, cache.length if cache is not None else 0, n_pad)
-    pasts = cache.layers(x.shape[-2]) if cache is not None else [None] * len(blocks)
-    shape, x = x.shape, x.reshape(-1, x.shape[-1])
+    x = through_blocks(x, blocks, n_head, cache.layers(x.shape[-2]) if cache is not None else None, n_pad)
+    if cache is not None:
+        cache.length += x.shape[-2]
+    return by_rows(partial(layer_norm, **ln_f), rows_of(x), n_rows=ROW_BLOCK).reshape(x.shape)
+
+
+def through_blocks(
+    x: Array, blocks: list[Params], n_head: int, pasts: list[LayerPast] | None = None, n_pad: Ids | None = None
+) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
+    """What the blocks make of hidden states, one after the other."""
+    shape, x = x.shape, rows_of(x)
     with pace_of(*x.shape) as layer_done:
-        for block, past in zip(blocks, pasts, strict=True):
+        for i, block in enumerate(blocks):
             qkv = by_rows(partial(before_attention, block), x, n_rows=ROW_BLOCK)
             heads = split_heads(
                 qkv.reshape(*shape[:-1], -1), 3 * n_head
             )  # the queries' heads, the keys' and the values'
             q, k, v = heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
-            if past is not None:
-                k, v = past.extend(k, v)
+            if pasts is not None:
+                k, v = pasts[i].extend(k, v)
             z = merge_heads(causal_attention(q, k, v, n_pad))
             x = by_rows(partial(after_attention, block), x, z.reshape(x.shape), n_rows=ROW_BLOCK)
             layer_done()
-    if cache is not None:
-        cache.length += shape[-2]
-    return by_rows(partial(layer_norm, **ln_f), x, n_rows=ROW_BLOCK).reshape(shape)
+    return x.reshape(shape)
+
+
+def rows_of(x: Array) -> Array:  # [..., n] -> [n_rows, n]
+    return x.reshape(-1, x.shape[-1])
 
 
 def before_attention(block: Params, x: Array) -> Array:  # [n_rows, n_embd] -> [n_rows, 3 * n_embd]
@@ -61,7 +72,7 @@ def before_attention(block: Params, x: Array) -> Array:  # [n_rows, n_embd] -> [
 
 def after_attention(block: Params, x: Array, z: Array) -> Array:  # [n_rows, n_embd], the same -> the same
     x = x + linear(z, **block["attn"]["c_proj"])
-    return x + ffn(layer_norm(x, **block["ln_2"]), **block["mlp"], activation=gelu)
+    return x + ffn(layer_norm(x, **block["ln_2"]), **{"activation": gelu, **block["mlp"]})
 
 
 def causal_attention(

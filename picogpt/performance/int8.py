@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.errors import PicoGPTError
+from picogpt.performance.layout import Untied
 from picogpt.performance.threads import each
 from picogpt.performance.thresholds import INT8_FEW_PARTS, INT8_PART
 from picogpt.types import Array, Params
@@ -49,8 +51,13 @@ class Int8Rows:
 
     @classmethod
     def nearest(cls, w: Array) -> Int8Rows:  # [n_rows, n_columns]
-        """The int8 matrix nearest to `w`; no weight moves by more than half its row's scale."""
+        """The int8 matrix nearest to `w`; no weight moves by more than half its row's scale.
+
+        Raises `PicoGPTError` for numbers that are not finite.
+        """
         largest = np.maximum(w.max(axis=1), -w.min(axis=1))
+        if not np.isfinite(largest).all():
+            raise PicoGPTError("weights that are not finite have no int8 form")
         scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
         q = w / scale[:, None]
         return cls(np.rint(q, out=q).astype(np.int8, order="C"), scale)
@@ -102,11 +109,17 @@ def quantize_params(params: Params) -> Params:
 
     Params that are int8 already are returned as they are.
     """
-    if isinstance(params["wte"], Int8Rows):
+    wte = params["wte"]
+    if isinstance(wte, Int8Rows) or (isinstance(wte, Untied) and isinstance(wte.head, Int8Rows)):
         return params
 
     def int8(layers: Params) -> Params:
-        return {name: {"w": Int8Rows.nearest(p["w"].T).T, "b": p["b"]} for name, p in layers.items()}
+        return {
+            name: {"w": Int8Rows.nearest(p["w"].T).T, "b": p["b"]} if isinstance(p, dict) else p
+            for name, p in layers.items()
+        }
 
     blocks = [{**block, "attn": int8(block["attn"]), "mlp": int8(block["mlp"])} for block in params["blocks"]]
-    return {**params, "wte": Int8Rows.nearest(params["wte"]), "blocks": blocks}
+    if isinstance(wte, Untied):
+        return {**params, "wte": Untied(Int8Rows.nearest(wte.rows), Int8Rows.nearest(wte.head)), "blocks": blocks}
+    return {**params, "wte": Int8Rows.nearest(wte), "blocks": blocks}

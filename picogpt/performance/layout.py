@@ -33,20 +33,32 @@ class Embedding:
         return self.rows[ids]
 
 
+class Untied(Embedding):
+    """An embedding and an output layer that are two matrices: m[ids] reads `rows`, and x @ m.T multiplies by `head`."""
+
+    def __init__(self, rows: Any, head: Any, columns: Any = None) -> None:
+        super().__init__(rows, head.T if columns is None else columns)
+        self.head = head
+
+
 def for_decoding(params: Params) -> Params:
     """The same params, with copies of half of the weights; int8 weights are left as they are.
 
     Copies of read-only weights, which no one can change, are kept as long as the weights are: a model that was loaded
     is arranged once.
     """
-    if not isinstance(params["wte"], np.ndarray):
+    wte = params["wte"]
+    head = wte.head if isinstance(wte, Untied) else wte
+    if not isinstance(head, np.ndarray):
         return params
     blocks = []
     for block in params["blocks"]:
         c_proj = block["mlp"]["c_proj"]
         c_proj = {**c_proj, "w": kept_transposed(c_proj["w"]).T}
         blocks.append({**block, "mlp": {**block["mlp"], "c_proj": c_proj}})
-    return {**params, "wte": Embedding(params["wte"], kept_transposed(params["wte"])), "blocks": blocks}
+    columns = kept_transposed(head)
+    arranged = Untied(wte.rows, head, columns) if isinstance(wte, Untied) else Embedding(wte, columns)
+    return {**params, "wte": arranged, "blocks": blocks}
 
 
 KEPT: dict[int, Array] = {}  # id of a read-only weight -> its transposed copy

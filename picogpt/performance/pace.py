@@ -11,11 +11,13 @@ passes: a trial after every pause would cost short passes more than it could win
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from picogpt.performance.threads import BUSY, n_blas_threads, set_blas_threads
+from picogpt.performance import threads
+from picogpt.performance.threads import TAKEN, n_blas_threads, set_blas_threads
 from picogpt.performance.thresholds import FEW_ROWS
 
 WINDOW = 0.03  # seconds in whose course the processor time is meaningful: it is counted in steps of up to 4 ms
@@ -151,17 +153,20 @@ def pace_of(n_rows: int, n_embd: int) -> Iterator[Callable[[], None]]:
     Many rows are computed in threads of our own. A pass beside another one, in a thread of the caller's, leaves the
     choice to that.
     """
-    if n_rows > FEW_ROWS or N_CORES < 2 or not BUSY.acquire(blocking=False):
+    if n_rows > FEW_ROWS or N_CORES < 2 or not threads.BUSY.acquire(blocking=False):
         yield layer_without_pace
         return
     kind = n_embd, n_rows.bit_length()
     if kind not in PACES:
         PACES[kind] = Pace()
     pace = PACES[kind]
+    taken = threading.get_ident(), pace.release
+    TAKEN.append(taken)
     try:
         pace.begin()
         yield pace.layer
         pace.end()
     finally:
         pace.release()
-        BUSY.release()
+        TAKEN.remove(taken)
+        threads.BUSY.release()

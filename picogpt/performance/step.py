@@ -59,7 +59,7 @@ def hidden_states(
             x += linear(heads.reshape(n_embd), **attn["c_proj"])
 
             h = linear(layer_norm(**block["ln_2"]), **mlp["c_fc"])  # ffn
-            x += linear(gelu(h), **mlp["c_proj"])
+            x += linear(mlp.get("activation", gelu)(h), **mlp["c_proj"])
             layer_done()
 
     cache.length += 1

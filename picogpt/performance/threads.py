@@ -6,10 +6,12 @@ is much of everything it is faster the other way round: a thread for each part, 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +24,7 @@ T = TypeVar("T")
 
 BUSY = threading.RLock()  # held by the one thread that may change how many threads BLAS has
 PARTS = threading.local()  # `.are_running`: a part that has parts of its own does them itself, one by one
+TAKEN: list[tuple[int, Callable[[], object]]] = []  # who has taken threads from BLAS, and what gives them back to it
 
 
 def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> None:
@@ -29,7 +32,7 @@ def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> 
 
     Unless there is much to do they are better done one by one (`many` is False): threads have to be woken, and between
     products that BLAS spreads its own keep the cores busy for a while. What `work` raises is raised here, when the
-    parts that had begun have ended; the others do not begin.
+    parts that had begun have ended; the others do not begin. What `np.errstate` says here holds in all of the threads.
     """
     waiting = deque(items)
 
@@ -50,8 +53,8 @@ def each(work: Callable[[T], object], items: Iterable[T], many: bool = True) -> 
         return run()
     PARTS.are_running = True
     try:
-        with blas().limit(limits=1):
-            futures = [pool().submit(run) for _ in range(min(n_threads, len(waiting)) - 1)]
+        with one_blas_thread():
+            futures = [pool().submit(copy_context().run, run) for _ in range(min(n_threads, len(waiting)) - 1)]
             try:
                 run()
             finally:
@@ -77,8 +80,30 @@ def set_blas_threads(n: int) -> None:
 @contextmanager
 def one_blas_thread() -> Iterator[bool]:
     """Matrix products with one thread each; gives False where this cannot be had."""
-    with blas().limit(limits=1):
-        yield bool(blas().info())
+    with blas().limit(limits=1) as limiter:
+        taken = threading.get_ident(), limiter.restore_original_limits
+        TAKEN.append(taken)
+        try:
+            yield bool(blas().lib_controllers)
+        finally:
+            TAKEN.remove(taken)
+
+
+def after_fork() -> None:
+    """In a new process: only the thread that forked is there, and what the others had taken is free again."""
+    global BUSY
+    for _, give_back in reversed(TAKEN):
+        give_back()
+    TAKEN[:] = [taken for taken in TAKEN if taken[0] == threading.get_ident()]
+    if BUSY.acquire(blocking=False):  # it is free, or this thread's own
+        BUSY.release()
+    else:
+        BUSY = threading.RLock()
+    pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=after_fork)
 
 
 @cache

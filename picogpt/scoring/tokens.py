@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt.cache import KVCache
+from picogpt.checkpoints.names import explain_non_finite
 from picogpt.errors import PicoGPTError
 from picogpt.performance import hidden_states, project
 from picogpt.performance.threads import each
@@ -77,7 +78,8 @@ def score_tokens(
     """The scores of every token of several texts, which are read side by side where their lengths are alike.
 
     Without `details` ranks are 0 and entropies not numbers. `sets [n_vocab, n_sets]` has a column of 0 and 1 for each
-    set of tokens whose probability is asked for.
+    set of tokens whose probability is asked for. Raises `PicoGPTError` for a text without tokens, and for weights that
+    are not finite.
     """
     n_ctx = len(params["wpe"])
     ids = [np.asarray(text, np.int64) for text in texts]
@@ -124,6 +126,7 @@ def score_windows(
         ]
         predicted = [targets[text][place] for (text, _), place in zip(batch, places, strict=True)]
         parts = read_predictions(np.concatenate(predicting), params["wte"], np.concatenate(predicted), details, sets)
+        check_scores(parts, params, details)
         ends = np.cumsum([len(part) for part in predicted])
         for (text, _), place, end in zip(batch, places, ends.tolist(), strict=True):
             begin = end - (place.stop - place.start)
@@ -159,6 +162,12 @@ def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, se
         return TokenScores(logprob, rank, entropy, np.log(mass))
 
 
+def check_scores(scores: TokenScores, params: Params, details: bool) -> None:
+    """Raises `PicoGPTError`, which names the weights to blame, where a log-probability or an entropy is not finite."""
+    if not np.isfinite(scores.logprob).all() or (details and not np.isfinite(scores.entropy).all()):
+        raise explain_non_finite(params)
+
+
 def batches(plan: Iterable[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
     """Windows, the shortest first, in batches of at most BATCH_TOKENS tokens with their pads."""
     batch: list[tuple[int, Window]] = []
@@ -173,7 +182,15 @@ def batches(plan: Iterable[tuple[int, Window]]) -> Iterator[list[tuple[int, Wind
 
 def perplexity(logprobs: npt.NDArray[np.floating[Any]]) -> float:
     """exp of the mean surprisal; of no tokens, not a number."""
-    return math.exp(-float(np.mean(logprobs))) if len(logprobs) else math.nan
+    return exp(-float(np.mean(logprobs))) if len(logprobs) else math.nan
+
+
+def exp(x: float) -> float:
+    """`math.exp`, infinite where a float cannot hold it."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
 
 
 def huggingface_perplexity(inputs: Sequence[int], params: Params, n_head: int, stride: int | None = None) -> float:
@@ -200,7 +217,7 @@ def huggingface_perplexity(inputs: Sequence[int], params: Params, n_head: int, s
         if n_new > 1:
             loss -= float(logprobs.mean()) * (n_new - 1)
             weight += n_new - 1
-    return math.exp(loss / weight) if weight else math.nan
+    return exp(loss / weight) if weight else math.nan
 
 
 def choice_logprobs(
@@ -228,8 +245,9 @@ def choice_logprobs(
         part for row_x, choice in zip(x, choices, strict=True) for part in (x_prefix[0], row_x[: len(choice) - 1])
     ]
     targets = np.concatenate([np.asarray(choice, np.int64) for choice in choices])
-    logprobs = read_predictions(np.concatenate(predicting), params["wte"], targets).logprob
-    return np.split(logprobs, np.cumsum([len(choice) for choice in choices])[:-1])
+    scores = read_predictions(np.concatenate(predicting), params["wte"], targets)
+    check_scores(scores, params, details=False)
+    return np.split(scores.logprob, np.cumsum([len(choice) for choice in choices])[:-1])
 
 
 def check_stride(stride: int | None, n_ctx: int) -> int:

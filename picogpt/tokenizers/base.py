@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from picogpt.errors import PicoGPTError
+from picogpt.files import write_texts
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
+VOCABULARY_SIZE = 1 << 24  # bytes that a file of a vocabulary may have; GPT-2's has one million
 SpecialTokens = Literal["all"] | Collection[str]  # some of a tokenizer's special tokens
 Layout = Literal["openai", "huggingface"]  # whose names the files of a vocabulary have
 
@@ -59,6 +61,14 @@ class Tokenizer(Protocol):
 
         `layout` chooses their names where OpenAI and Hugging Face have different ones.
         """
+
+
+def write_vocabulary(texts: Mapping[Path, str]) -> None:
+    """Write a vocabulary's files; raises `PicoGPTError` for one that would be too large to be read again."""
+    for path, text in texts.items():
+        if (size := len(text.encode())) > VOCABULARY_SIZE:
+            raise PicoGPTError(f"{path} would have {size:,} bytes; choose a vocabulary of at most {VOCABULARY_SIZE:,}")
+    write_texts(texts)
 
 
 def check_ids(ids: Iterable[int], n_vocab: int) -> list[int]:

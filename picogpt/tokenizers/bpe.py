@@ -25,7 +25,8 @@ from picogpt.tokenizers import bpe_files
 from picogpt.tokenizers.base import END_OF_TEXT, Layout, SpecialTokens, check_ids, cut_at_special_tokens
 
 # A contraction's end, or letters, digits or other signs with the space before them, or white space. What is a letter
-# or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them.
+# or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them; see
+# docs/tokenizers.md.
 WORD = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s")
 WORD_END = regex.compile(r"\S(?=\s)")  # no word continues after this, whatever follows
 CHUNK = 1 << 18  # characters that are cut into words at a time

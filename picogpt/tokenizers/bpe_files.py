@@ -7,13 +7,15 @@ Hugging Face's tokenizer.json, which newer versions of transformers write alone,
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from picogpt.errors import PicoGPTError
-from picogpt.files import read_json, read_text, write_texts
-from picogpt.tokenizers.base import END_OF_TEXT, Layout, is_special
+from picogpt.errors import PicoGPTError, shown
+from picogpt.files import read_bounded, read_json
+from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special, write_vocabulary
 
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
@@ -51,8 +53,8 @@ def byte_characters() -> dict[str, int]:
 def read_gpt2() -> Vocabulary:
     """GPT-2's vocabulary, from its merges alone: the bytes, then what each merge makes, then `<|endoftext|>`."""
     path = GPT2 / "vocab.bpe"
-    lines = read_merges(path)
-    names = [*byte_characters(), *(line.replace(" ", "") for line in lines.values()), END_OF_TEXT]
+    lines = list(read_merges(path))
+    names = [*byte_characters(), *(line.replace(" ", "") for _, line in lines), END_OF_TEXT]
     return combine({name: i for i, name in enumerate(names)}, lines, path, path)
 
 
@@ -64,7 +66,7 @@ def read(directory: Path) -> Vocabulary:
     for names in FILES.values():
         vocab_path, merges_path = (directory / name for name in names)
         if vocab_path.exists() or merges_path.exists():
-            ids = check_vocab(read_json(vocab_path), vocab_path)
+            ids = check_vocab(read_json(vocab_path, VOCABULARY_SIZE), vocab_path)
             return combine(ids, read_merges(merges_path), vocab_path, merges_path)
     if (directory / TOKENIZER_JSON).exists():
         return read_tokenizer_json(directory / TOKENIZER_JSON)
@@ -74,13 +76,14 @@ def read(directory: Path) -> Vocabulary:
 
 def read_tokenizer_json(path: Path) -> Vocabulary:
     """The vocabulary in a tokenizer.json; raises `PicoGPTError` unless it cuts text into words as GPT-2 does."""
-    content = read_json(path)
+    content = read_json(path, VOCABULARY_SIZE)
     try:
         model, cut = content["model"], content["pre_tokenizer"]
         as_gpt2 = model["type"] == "BPE" and content["normalizer"] is None
         as_gpt2 &= cut["type"] == "ByteLevel" and cut["use_regex"] and not cut["add_prefix_space"]
         ids = {**model["vocab"], **{token["content"]: token["id"] for token in content["added_tokens"]}}
-        merges = {n: pair if isinstance(pair, str) else " ".join(pair) for n, pair in enumerate(model["merges"], 1)}
+        as_gpt2 &= all(isinstance(name, str) for name in ids)
+        merges = [(n, pair if isinstance(pair, str) else " ".join(pair)) for n, pair in enumerate(model["merges"], 1)]
     except (KeyError, TypeError):
         as_gpt2 = False
     if not as_gpt2:
@@ -95,21 +98,25 @@ def check_vocab(ids: Any, path: Path) -> dict[str, int]:
     names: dict[int, str] = {}
     for name, i in ids.items():
         if not 0 <= i < len(ids):
-            raise PicoGPTError(f"{path}: {len(ids)} tokens need the ids 0 to {len(ids) - 1}, but {name!r} has {i}")
+            raise PicoGPTError(
+                f"{path}: {len(ids)} tokens need the ids 0 to {len(ids) - 1}, but {shown(name)} has {shown(i)}"
+            )
         if i in names:
-            raise PicoGPTError(f"{path}: {names[i]!r} and {name!r} have the same id {i}")
+            raise PicoGPTError(f"{path}: {shown(names[i])} and {shown(name)} have the same id {i}")
         names[i] = name
     return ids
 
 
-def read_merges(path: Path) -> dict[int, str]:
-    """Line number -> the line's two tokens, without empty lines and the version in the first."""
-    lines = enumerate(read_text(path).splitlines(), 1)
-    return {n: line for n, line in lines if line and not (n == 1 and line.startswith("#version"))}
+def read_merges(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers and the lines' two tokens, without empty lines and the version in the first."""
+    for n, line in enumerate(io.StringIO(read_bounded(path, VOCABULARY_SIZE), newline=None), 1):
+        pair = line.rstrip("\n")
+        if pair and not (n == 1 and pair.startswith("#version")):
+            yield n, pair
 
 
 def combine(
-    ids: dict[str, int], lines: dict[int, str], ids_path: Path, merges_path: Path, place: str = "line"
+    ids: dict[str, int], lines: Iterable[tuple[int, str]], ids_path: Path, merges_path: Path, place: str = "line"
 ) -> Vocabulary:
     """The vocabulary of tokens with their ids, and merges by line; raises `PicoGPTError` when they do not fit.
 
@@ -120,26 +127,29 @@ def combine(
         if character not in ids:
             raise PicoGPTError(f"{ids_path} has no token for byte {byte:#04x} ({character!r})")
         tokens[ids[character]] = bytes([byte])
-    merges = []
-    for n, line in lines.items():
+    merges: list[tuple[int, int]] = []
+    most = sum(map(len, ids))  # a token of n characters can be made in n − 1 ways
+    for n, line in lines:
         left, _, right = line.partition(" ")
         try:
             i, j, merged = ids[left], ids[right], ids[left + right]
         except KeyError as error:
             raise PicoGPTError(
-                f"{merges_path}, {place} {n} should be two tokens with a space between them: {line!r}, "
-                f"but {error.args[0]!r} is not in {ids_path.name}"
+                f"{merges_path}, {place} {n} should be two tokens with a space between them: {shown(line)}, "
+                f"but {shown(error.args[0])} is not in {ids_path.name}"
             ) from None
         if not (tokens[i] and tokens[j]):
             unmade = right if tokens[i] else left
-            raise PicoGPTError(f"{merges_path}, {place} {n}: no {place} above makes {unmade!r}")
+            raise PicoGPTError(f"{merges_path}, {place} {n}: no {place} above makes {shown(unmade)}")
+        if len(merges) > most:
+            raise PicoGPTError(f"{merges_path}, {place} {n}: there are more merges than the tokens can be made by")
         merges.append((i, j))
         tokens[merged] = tokens[i] + tokens[j]
     special_tokens = {name: i for name, i in ids.items() if not tokens[i]}
     for name, i in special_tokens.items():
         if not is_special(name):
             raise PicoGPTError(
-                f"{ids_path}: token {name!r} (id {i}) is not a byte, not made by {merges_path.name}, "
+                f"{ids_path}: token {shown(name)} (id {i}) is not a byte, not made by {merges_path.name}, "
                 f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
             )
         tokens[i] = name.encode()
@@ -152,4 +162,4 @@ def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
     lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
     ids_name, merges_name = FILES[layout]
     ids = json.dumps({name: i for i, name in enumerate(names)})
-    write_texts({directory / merges_name: "\n".join(lines), directory / ids_name: ids})
+    write_vocabulary({directory / merges_name: "\n".join(lines), directory / ids_name: ids})

@@ -9,11 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Self
 
-from picogpt.errors import PicoGPTError
-from picogpt.files import read_json, write_text
+from picogpt.errors import PicoGPTError, shown
+from picogpt.files import read_object
 from picogpt.tokenizers.base import (
     END_OF_TEXT,
     UNKNOWN,
+    VOCABULARY_SIZE,
     Layout,
     SpecialTokens,
     check_ids,
@@ -21,6 +22,7 @@ from picogpt.tokenizers.base import (
     cut_at_special_tokens,
     is_special,
     without_surrogates,
+    write_vocabulary,
 )
 
 FILE = "picogpt_tokenizer.json"  # {"kind": …, "vocab": [the tokens, in the order of their ids]}
@@ -44,10 +46,12 @@ class VocabularyTokenizer(ABC):
             raise PicoGPTError("the vocabulary is empty")
         for i, token in enumerate(self.vocab):
             if self._ids[token] != i:
-                raise PicoGPTError(f"{token!r} is in the vocabulary twice, with the ids {i} and {self._ids[token]}")
+                raise PicoGPTError(
+                    f"{shown(token)} is in the vocabulary twice, with the ids {i} and {self._ids[token]}"
+                )
             if self.split(without_surrogates(token)) != [token]:
                 if not is_special(token):
-                    raise PicoGPTError(f"{token!r} (id {i}) is not a {self.unit}, so no text could have it")
+                    raise PicoGPTError(f"{shown(token)} (id {i}) is not a {self.unit}, so no text could have it")
                 self.special_tokens[token] = i
         self._joined = [self.separator(token) + token for token in self.vocab]
 
@@ -119,19 +123,20 @@ class VocabularyTokenizer(ABC):
     def save(self, directory: str | Path, layout: Layout = "openai") -> None:
         """Write the vocabulary, one token a line, to picogpt_tokenizer.json, which is its name in either layout."""
         content = {"kind": self.kind, "vocab": self.vocab}
-        write_text(Path(directory) / FILE, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
+        write_vocabulary({Path(directory) / FILE: json.dumps(content, ensure_ascii=False, indent=0) + "\n"})
 
 
 def read_vocabulary(path: Path, kinds: Iterable[type[VocabularyTokenizer]]) -> VocabularyTokenizer:
     """The tokenizer that `save` wrote; raises `PicoGPTError`, naming the file, when it is damaged."""
-    content = read_json(path)
+    content = read_object(path, VOCABULARY_SIZE)
     by_kind = {tokenizer.kind: tokenizer for tokenizer in kinds}
-    if not isinstance(content, dict) or content.get("kind") not in by_kind:
+    kind = by_kind.get(str(content.get("kind")))
+    if kind is None:
         raise PicoGPTError(f'{path} should have a "kind" that is one of: {", ".join(by_kind)}')
     vocab = content.get("vocab")
     if not isinstance(vocab, list) or not all(isinstance(token, str) for token in vocab):
         raise PicoGPTError(f'{path} should have a "vocab" that is a list of strings')
     try:
-        return by_kind[content["kind"]](vocab)
+        return kind(vocab)
     except PicoGPTError as error:
         raise PicoGPTError(f"{path}: {error}") from error

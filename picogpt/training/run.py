@@ -22,7 +22,8 @@ import numpy as np
 
 from picogpt.checkpoints import flatten, nest, openai, param_shapes, write_huggingface, write_openai
 from picogpt.checkpoints.names import check_hparams, check_shapes
-from picogpt.errors import PicoGPTError
+from picogpt.checkpoints.variants import is_plain
+from picogpt.errors import PicoGPTError, what
 from picogpt.files import CHECKSUMS, leftovers, read_object, read_text, replacing
 from picogpt.lock import locked
 from picogpt.tokenizers import FILE_NAMES as TOKENIZER_FILES
@@ -66,6 +67,8 @@ class Run:
 
         Raises `PicoGPTError` when there is something in the directory, or the text is too short for the context.
         """
+        if not is_plain(params):
+            raise PicoGPTError("only GPT-2 itself can be trained: this model has another activation, epsilon or output")
         clear_unfinished(out)
         if not is_free(out):
             raise PicoGPTError(f"{out} is not empty; choose another --out, or continue a run there with --resume {out}")
@@ -142,8 +145,10 @@ class Run:
     def save(self) -> None:
         """The losses so far, the state to continue from, and the model to use.
 
-        In this order: losses that the state knows nothing of are left out when the run continues.
+        In this order: losses that the state knows nothing of are left out when the run continues. Raises
+        `PicoGPTError`, before anything is written, where the state is not finite.
         """
+        self.state.check()
         write_log(self.out / "loss.csv", self.log)
         write_state(self.out / "training" / "state.npz", self.state)
         self.save_model()
@@ -222,7 +227,7 @@ def read_state(path: Path, hparams: HParams) -> State:
                 if name:
                     trees[tree][name] = arrays[key]
     except OSError as error:
-        raise PicoGPTError(f"cannot read {path}: {error.strerror or error}") from error
+        raise PicoGPTError(f"cannot read {path}: {what(error)}") from error
     except Exception as error:  # zipfile, zlib and NumPy have a dozen ways of saying that bytes are wrong
         raise PicoGPTError(f"{path} is damaged: {error}; the run cannot be resumed") from error
     for tree, flat in trees.items():

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from picogpt.checkpoints import flatten, nest, param_shapes
+from picogpt.checkpoints import check_finite, flatten, nest, non_finite, param_shapes
 from picogpt.errors import PicoGPTError
+from picogpt.ranges import Range, at_least, between
 from picogpt.training import backprop
 from picogpt.training.optimizer import Flat, adamw, clip_by_global_norm, learning_rate
 from picogpt.training.windows import random_windows
@@ -27,9 +28,27 @@ from picogpt.types import HParams, Ids, Params
 LossAndGrads = Callable[[Params, Ids, Ids, np.random.Generator], tuple[float, Params]]
 
 
+SHARE = Range("0 or more and below 1", lambda x: 0 <= x < 1)
+RANGES = {  # of the settings
+    "steps": at_least(1),
+    "batch_size": at_least(1),
+    "parts": at_least(1),
+    "lr": Range("above 0 and at most 1", lambda x: 0 < x <= 1),
+    "warmup": at_least(0),
+    "hold": at_least(0),
+    "beta1": SHARE,
+    "beta2": SHARE,
+    "weight_decay": between(0, 1),
+    "clip": Range("above 0", lambda x: 0 < x < math.inf),
+    "dropout": SHARE,
+    "average": SHARE,
+    "seed": at_least(0),
+}
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a run is made of, besides the model and the data."""
+    """What a run is made of, besides the model and the data. The numbers are in the ranges of `RANGES`."""
 
     steps: int = 3000
     batch_size: int = 16  # windows a step
@@ -46,16 +65,9 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises `PicoGPTError` for a number that cannot be."""
-        for name, least in {"steps": 1, "batch_size": 1, "parts": 1, "warmup": 0, "hold": 0, "seed": 0}.items():
-            if getattr(self, name) < least:
-                raise PicoGPTError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("lr", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise PicoGPTError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("beta1", "beta2", "dropout", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise PicoGPTError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        """Raises `PicoGPTError` for a number that is out of its range."""
+        for name, allowed in RANGES.items():
+            allowed.check(name, getattr(self, name))
 
 
 @dataclass
@@ -70,13 +82,20 @@ class State:
 
     @classmethod
     def start(cls, params: Params, settings: Settings) -> State:
-        """Before the first step, with a copy of `params`."""
+        """Before the first step, with a copy of `params`; raises `PicoGPTError` where these are not finite."""
+        check_finite(params, "the model")
 
         def zeros() -> Flat:
             return {name: np.zeros_like(array) for name, array in flatten(params).items()}
 
         averaged = flatten(deepcopy(params)) if settings.average else {}
         return cls(0, deepcopy(params), zeros(), zeros(), averaged)
+
+    def check(self) -> None:
+        """Raises `PicoGPTError` where a number is not finite: such a state is of no use."""
+        for tree in (self.params, self.mean, self.square, self.averaged):
+            if path := non_finite(tree):
+                raise PicoGPTError(f"step {self.step}: {path} has numbers that are not finite; try a smaller lr")
 
 
 class Step(NamedTuple):
@@ -122,15 +141,14 @@ def training_steps(
     Raises `PicoGPTError` when the loss or the gradient is no longer a number, before they have reached the weights.
     """
     params = flatten(state.params)
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(n_threads, initializer=partial(np.seterr, **np.geterr())) as pool:
         while state.step < settings.steps:
             step = state.step
             rng = np.random.default_rng([settings.seed, step])
             inputs, targets = random_windows(ids, settings.batch_size, n_ctx, rng)
             loss, grads = batch_loss_and_grads(loss_and_grads, state.params, inputs, targets, settings, step, pool)
             norm = clip_by_global_norm(grads, settings.clip)
-            if not math.isfinite(loss + norm):
-                raise PicoGPTError(f"step {step}: the loss is {loss}, the gradient's length {norm}; try a smaller lr")
+            check_loss(step, loss, norm)
             lr = learning_rate(step, settings.steps, settings.lr, settings.warmup, settings.hold)
             betas = settings.beta1, settings.beta2
             adamw(params, grads, state.mean, state.square, step, lr, *betas, weight_decay=settings.weight_decay)
@@ -140,6 +158,21 @@ def training_steps(
                 averaged += forget * (params[name] - averaged)
             state.step = step + 1
             yield Step(step, loss, norm, lr)
+
+
+def check_loss(step: int, loss: float, norm: float) -> None:
+    if not math.isfinite(loss + norm):
+        raise PicoGPTError(f"step {step}: the loss is {loss}, the gradient's length {norm}; try a smaller lr")
+
+
+def check_can_continue(state: State, ids: Ids, n_ctx: int, loss_and_grads: LossAndGrads) -> None:
+    """Raises `PicoGPTError` unless the state gives a loss and a gradient; to be called before it replaces another.
+
+    A step's loss is that of the weights before it, so the last step may have made weights from which there is no next.
+    """
+    rng = np.random.default_rng(0)
+    loss, grads = loss_and_grads(state.params, *random_windows(ids, 1, n_ctx, rng), rng)
+    check_loss(state.step, loss, clip_by_global_norm(flatten(grads), math.inf))
 
 
 def batch_loss_and_grads(

@@ -156,13 +156,7 @@ def test_truncated_and_foreign_files(tmp_path: Path, tensors: Tensors) -> None:
     ("key", "value"),
     [
         ("model_type", "llama"),
-        ("activation_function", "gelu"),
-        ("layer_norm_epsilon", 1e-6),
-        ("scale_attn_weights", False),
-        ("scale_attn_by_inverse_layer_idx", True),
         ("add_cross_attention", True),
-        ("tie_word_embeddings", False),
-        ("n_inner", 80),
     ],
 )
 def test_what_would_give_wrong_numbers_is_refused(tmp_path: Path, key: str, value: object) -> None:

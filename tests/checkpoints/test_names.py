@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 from picogpt.checkpoints.names import (
+    check_finite,
     check_hparams,
     check_shapes,
     flatten,
     huggingface_name,
     n_params,
     nest,
+    non_finite,
     openai_name,
     param_shapes,
 )
 from picogpt.errors import PicoGPTError
+from picogpt.performance.int8 import quantize_params
 from tests.random_model import HPARAMS, random_params
 
 
@@ -83,3 +86,33 @@ def test_heads_share_the_width_evenly() -> None:
 def test_missing_hparams_are_all_named() -> None:
     with pytest.raises(PicoGPTError, match=r"does not say the model's n_vocab, n_ctx$"):
         check_hparams({"n_embd": 6, "n_head": 2, "n_layer": 1}, "hparams.json")
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_the_first_parameter_that_is_not_finite_is_named(wrong: float) -> None:
+    params = random_params(np.random.default_rng(0), np.float32)
+    assert non_finite(params) is None
+    params["ln_f"]["b"][-1] = wrong
+    assert non_finite(params) == "ln_f.b"
+    params["blocks"][1]["mlp"]["c_fc"]["w"][20, 83] = wrong
+    assert non_finite(params) == "blocks.1.mlp.c_fc.w"
+    with pytest.raises(
+        PicoGPTError, match=r"there is damaged: blocks\.1\.mlp\.c_fc\.w has numbers that are not finite"
+    ):
+        check_finite(params, "there")
+
+
+def test_finite_numbers_may_be_of_any_size() -> None:
+    """Their squares are infinite, and so is their sum."""
+    params = random_params(np.random.default_rng(0), np.float32)
+    params["wpe"][:] = np.finfo(np.float32).max
+    check_finite(params, "there")
+
+
+def test_int8_weights_have_scales_that_are_finite() -> None:
+    params = quantize_params(random_params(np.random.default_rng(0), np.float32))
+    assert non_finite(params) is None
+    params["blocks"][0]["attn"]["c_proj"]["w"].T.scale[3] = np.nan
+    assert non_finite(params) == "blocks.0.attn.c_proj.w"
+    params["wte"].scale[3] = np.inf
+    assert non_finite(params) == "wte"

@@ -18,7 +18,8 @@ from picogpt.checkpoints import (
     write_huggingface,
     write_openai,
 )
-from picogpt.checkpoints.tf_bundle import write_bundle
+from picogpt.checkpoints.tf_bundle import read_bundle, write_bundle
+from picogpt.cli import main
 from picogpt.errors import PicoGPTError
 from tests.random_model import HPARAMS, random_params
 
@@ -115,3 +116,22 @@ def test_the_two_shakespeares_convert_into_each_other(shared: Path, tmp_path: Pa
     assert len(written) == 4
     for path in written:
         assert path.read_bytes() == (source / path.name).read_bytes()
+
+
+def test_what_the_optimizer_left_is_listed_and_not_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A checkpoint from training has a step, powers of the betas and two moments of every variable."""
+    params = random_params(np.random.default_rng(3), np.float32)
+    write_openai(tmp_path, HPARAMS, params)
+    model = {name: np.array(array) for name, array in read_bundle(tmp_path / "model.ckpt").items()}
+    moments = {f"{name}/{slot}": array for name, array in model.items() for slot in ("Adam", "Adam_1")}
+    others = {name: np.array(1, np.float32) for name in ("global_step", "beta1_power", "beta2_power")}
+    write_bundle(tmp_path / "model.ckpt", {**model, **moments, **others})
+    _, read = read_checkpoint(tmp_path)
+    for path, array in flatten(read).items():
+        np.testing.assert_array_equal(array, flatten(params)[path])
+    assert main(["info", str(tmp_path)]) == 0
+    n_variables = len(moments) + len(others)
+    assert f"{n_variables} variables of the optimizer: beta1_power, beta2_power, " in capsys.readouterr().out
+    write_bundle(tmp_path / "model.ckpt", {**model, "model/extra": np.array(1, np.float32)})
+    with pytest.raises(PicoGPTError, match="unexpected: model/extra"):
+        read_checkpoint(tmp_path)

@@ -226,12 +226,12 @@ def test_special_tokens_in_the_prompt_mean_what_is_said(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--temperature", "-1"], "temperature must be 0 or more, not -1.0"),
+        (["--temperature", "-1"], "temperature must be 0 or from 1e-10 to 1e10, not -1.0"),
         (["--top-k", "0"], "top_k must be 1 or more, not 0"),
         (["--top-p", "1.5"], "top_p must be above 0 and at most 1, not 1.5"),
         (["--seed", "-3"], "the seed must be 0 or more, not -3"),
         (["-n", "-1"], "the number of tokens must be 0 or more, not -1"),
-        (["-N", "0"], "the number of samples must be 1 or more, not 0"),
+        (["-N", "0"], "the number of samples must be from 1 to 1000, not 0"),
         (["--logprobs", "2"], "--logprobs are part of the output of --json"),
         (["--lookup", "-N", "2"], "--lookup decodes one row"),
         (["--early-stopping"], "--early-stopping is for --beams"),

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import math
-import re
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import picogpt
 from picogpt import pretrained, scoring
+from picogpt.checkpoints.fingerprint import fingerprint
 from picogpt.cli import main, score
 from picogpt.cli.results import Writer
+from picogpt.lock import locked
+from picogpt.pretrained import GPT2
+from picogpt.tokenizers import ByteLevelBPE
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "scoring.json").read_text())
 MODEL = ["--model", "shakespeare"]
@@ -168,6 +175,7 @@ def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(
         b'{"text": "To be"}\n{"text": \n{"test": "x"}\n{"text": ""}\n{"text": "a\xff"}\n{"text": "or"}\n[]\n'
+        + b"[" * 5000
     )
     out, err = run(path, "--jsonl")
     assert [json.loads(line)["row"] for line in out.splitlines()] == [1, 6]
@@ -177,9 +185,10 @@ def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
         (4, "no tokens"),
         (5, "UTF-8"),
         (7, "no text"),
+        (8, "not JSON"),
     ]:
         assert any(f"line {row}: " in line and message in line for line in err.splitlines()), (row, message, err)
-    assert err.splitlines()[-1] == "picogpt: 5 bad rows left out"
+    assert err.splitlines()[-1] == "picogpt: 6 bad rows left out"
     out, err = run(path, "--jsonl", "--strict", status=2)
     assert "line 2: not JSON" in err
 
@@ -275,43 +284,141 @@ def test_a_space_at_the_end_of_the_prefix_does_not_matter(run: Run) -> None:
     assert [row["logprob"] for row in before] == [row["logprob"] for row in after]
 
 
+@pytest.fixture
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One model for many runs."""
+    model = picogpt.load("shakespeare")
+    monkeypatch.setattr(score, "load_model", lambda args: model)
+
+
 @pytest.mark.parametrize("unit", ["--texts", "--words"])
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
-def test_a_killed_run_goes_on_wherever_it_was_killed(run: Run, tmp_path: Path, unit: str, suffix: str) -> None:
-    """No row twice, none lost, and none half: whatever part of the file had been written."""
-    texts = tmp_path / "texts.txt"
-    texts.write_text("To be\nor not to be\n\nthat is\nthe question\n")
-    arguments: list[str | Path] = [texts, "--lines", unit]
+@pytest.mark.usefixtures("loaded_once")
+def test_a_killed_run_goes_on_wherever_it_was_killed(
+    run: Run, tmp_path: Path, unit: str, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same bytes: the same file twice, a backslash in its name, several chunks, and texts without words."""
+    monkeypatch.setattr(score, "CHUNK", 3)
+    texts = tmp_path / "te\\xts.txt"
+    texts.write_text("To be\nor not to be\n   \n\nthat is\n  \n")
+    arguments: list[str | Path] = [texts, texts, "--lines", unit]
     whole = tmp_path / f"whole{suffix}"
     run(*arguments, "--output", whole)
-    expected = whole.read_bytes()
+    expected, description = whole.read_bytes(), Path(f"{whole}.meta.json").read_bytes()
+    assert expected.count(b"\n") == (10 if suffix == ".jsonl" else 11 if unit == "--texts" else 17)
     newline = expected.index(b"\n")
-    for n in (0, 5, newline, newline + 1, newline + 9, len(expected) // 2, len(expected) - 1, len(expected)):
-        part = tmp_path / f"part{n}{suffix}"
+    for n in (*range(0, len(expected), len(expected) // 9), newline, newline + 1, len(expected) - 1, len(expected)):
+        part = tmp_path / f"part{suffix}"
         part.write_bytes(expected[:n])
+        Path(f"{part}.meta.json").write_bytes(description)
         run(*arguments, "--output", part, "--resume")
-        # but for the figures, whose last digits may depend on the texts read beside
-        assert re.sub(rb"\d+\.\d+", b"x", part.read_bytes()) == re.sub(rb"\d+\.\d+", b"x", expected), n
+        assert part.read_bytes() == expected, n
     _, err = run(*arguments, "--output", whole, status=2)
     assert "exists: continue it (--resume)" in err
 
 
-def test_resuming_what_does_not_belong_together(run: Run, tmp_path: Path) -> None:
-    texts, other = tmp_path / "texts.txt", tmp_path / "other.txt"
-    texts.write_text("To be\nor not\nto be\n")
-    other.write_text("that\n")
-    for suffix in (".tsv", ".jsonl"):
-        output = tmp_path / f"out{suffix}"
-        run(texts, "--lines", "--output", output)
-        _, err = run(other, "--lines", "--output", output, "--resume", status=2)
-        assert "which is not in this input" in err
-        texts.write_text("To be\nor not\nto be\nthat\n")
-        _, err = run(texts, "--lines", "--words", "--output", output, "--resume", status=2)
-        assert "was made with other options" in err
-        texts.write_text("To be\nor not\nto be\n")
-        output.write_text("something\nelse\n")
-        _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
-        assert "is not the output of such a run" in err
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nats"], "unit was 'bits' and is 'nats'"),
+        (["--words"], "rows was 'text' and is 'word'"),
+        (["--no-bos"], "bos was 1023 and is None"),
+        (["--stride", "5"], "stride was 128 and is 5"),
+        (["--special", "text"], "special was None and is 'text'"),
+        (["--dtype", "int8"], "dtype was 'float32' and is 'int8'"),
+        (["--column", "said"], "column was 'text' and is 'said'"),
+        (["other.txt"], "the input was texts.txt and is other.txt, texts.txt"),
+    ],
+)
+def test_a_run_with_other_options_is_not_continued(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    """It once put bits and nats into one column."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("texts.txt", "other.txt"):
+        Path(name).write_text("To be\nor not\nto be\n")
+    arguments = ["texts.txt", "--lines", "--texts", "--output", "out.jsonl"]
+    if "--words" in options:
+        arguments.remove("--texts")
+    run("texts.txt", "--lines", "--texts", "--output", "out.jsonl")
+    before = Path("out.jsonl").read_bytes()
+    _, err = run(*options, *arguments, "--resume", status=2)
+    assert "out.jsonl was made with something else: " in err
+    assert message in err
+    assert Path("out.jsonl").read_bytes() == before
+
+
+def test_another_model_or_a_changed_input_is_not_continued(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, output = tmp_path / "texts.txt", tmp_path / "out.tsv"
+    texts.write_text("To be\nor not\n")
+    run(texts, "--lines", "--output", output)
+    texts.write_text("To be\nor now\n")
+    _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+    assert "texts.txt has changed" in err
+    texts.write_text("To be\nor not\n")
+    encoder, hparams, params = picogpt.load("shakespeare")
+    params["ln_f"]["b"] = params["ln_f"]["b"] + np.float32(1)
+    monkeypatch.setattr(score, "load_model", lambda args: GPT2(encoder, hparams, params))
+    _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+    assert "weights_sha256 was" in err
+    assert isinstance(encoder, ByteLevelBPE)
+    merges = encoder.merges
+    other = ByteLevelBPE(encoder.tokens, [merges[1], merges[0], *merges[2:]], encoder.special_tokens)
+    monkeypatch.setattr(score, "load_model", lambda args: GPT2(other, hparams, picogpt.load("shakespeare").params))
+    _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+    assert "tokenizer_sha256 was" in err
+    Path(f"{output}.meta.json").unlink()
+    _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+    assert "out.tsv.meta.json is missing" in err
+
+
+def test_a_name_that_is_not_utf_8_and_a_first_run_that_failed(run: Run, tmp_path: Path) -> None:
+    """The one once ended in a traceback, the other in an empty file that nothing could go on with."""
+    texts, output = tmp_path / os.fsdecode(b"caf\xe9"), tmp_path / "out.jsonl"
+    texts.write_text("To be\n")
+    output.touch()
+    run(texts, "--lines", "--output", output)
+    (row,) = map(json.loads, output.read_text().splitlines())
+    assert row["source"].endswith("caf\\xe9")
+    run(texts, "--lines", "--output", output, "--resume")
+    assert len(output.read_text().splitlines()) == 1
+
+
+def test_what_came_through_a_pipe_is_not_continued(run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    run("--lines", "--output", output, input=b"To be\n")
+    _, err = run("--lines", "--output", output, "--resume", input=b"To be\n", status=2)
+    assert "came through a pipe" in err
+
+
+def test_a_file_that_is_no_output_is_left_alone(run: Run, tmp_path: Path) -> None:
+    texts, output = tmp_path / "texts.txt", tmp_path / "out.jsonl"
+    texts.write_text("To be\n")
+    run(texts, "--lines", "--output", output)
+    output.write_text("something\nelse\n")
+    _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+    assert "is not the output of such a run" in err
+    assert output.read_text() == "something\nelse\n"
+
+
+def test_two_processes_do_not_write_one_output(run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with locked(tmp_path / ".out.jsonl.lock", on_wait=lambda: None):
+        _, err = run("To be", "--output", output, status=2)
+    assert "another process is writing" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_description_says_what_was_measured(run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    run("To be", "--output", output, "--nats")
+    described = json.loads(Path(f"{output}.meta.json").read_text())
+    model = picogpt.load("shakespeare")
+    assert described["weights_sha256"] == fingerprint(model.params)
+    assert (described["unit"], described["bos"], described["stride"]) == ("nats", model.encoder.eot_token, 128)
+    assert described["inputs"] == [{"text": 5, "sha256": hashlib.sha256(b"To be").hexdigest()}]
 
 
 def test_a_row_is_with_the_operating_system_when_it_is_written(tmp_path: Path) -> None:
@@ -327,7 +434,7 @@ def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     run("To be, or $not^ to be", "--plot", path)
     assert path.read_bytes().startswith(b"\x89PNG")
     _, err = run("To be", "--plot", tmp_path / "words.nonsense", status=2)
-    assert "the plot cannot be written" in err
+    assert "cannot be written" in err
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     _, err = run("To be", "--plot", path, status=2)
     assert "pip install 'picogpt[plot]'" in err

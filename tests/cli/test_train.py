@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import picogpt.training.trainer
-from picogpt.checkpoints import read_checkpoint
+from picogpt.checkpoints import flatten, nest, read_checkpoint
 from picogpt.cli import main
-from picogpt.pretrained import load
+from picogpt.pretrained import load, save
+from picogpt.training.optimizer import adamw
 from picogpt.training.run import Run
 
 TEXT = "".join(f"{i} times {i} is {i * i}.\n" for i in range(200))
@@ -67,26 +68,27 @@ def test_several_texts_are_one(text: Path) -> None:
     assert "d" in load("model").encoder.decode(range(20))
 
 
-def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C while a step is made."""
+def interrupt_at(step: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send the signal while a step is made."""
     original: Callable[..., Any] = picogpt.training.trainer.batch_loss_and_grads
 
     def pressed(*arguments: Any) -> Any:
         if arguments[5] == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signum)
         return original(*arguments)
 
     monkeypatch.setattr(picogpt.training.trainer, "batch_loss_and_grads", pressed)
 
 
-def test_ctrl_c_saves_the_step_and_resume_goes_on(
-    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_save_the_step_and_resume_goes_on(
+    text: Path, signum: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the middle of a step: it is finished first, or its weights would be half old and half new."""
     assert train(text, "--out", "whole") == 0
     with monkeypatch.context() as patch:
-        interrupt_at(2, patch)
-        assert train(text, "--out", "stopped") == 130
+        interrupt_at(2, signum, patch)
+        assert train(text, "--out", "stopped") == status
     assert "picogpt train --resume stopped" in capsys.readouterr().err
     assert Run.resume(Path("stopped")).state.step == 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -126,6 +128,43 @@ def test_a_loss_that_is_no_number_names_the_step_and_the_last_checkpoint(
     assert Run.resume(Path("model")).state.step == 2
 
 
+@pytest.mark.parametrize("name", ["wte", "blocks.0.ln_1.g"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e38])
+def test_weights_that_went_wrong_never_replace_good_ones(
+    name: str, wrong: float, text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step's loss is that of the weights before it: the weights after the last step were saved unseen."""
+
+    def overshooting(params: Any, *others: Any, **settings: Any) -> None:
+        adamw(params, *others, **settings)
+        if others[3] == 3:  # the step
+            params[name][:] = wrong
+
+    monkeypatch.setattr(picogpt.training.trainer, "adamw", overshooting)
+    for steps in (4, 6):  # it is the last step, or there would be others
+        assert train(text, "--out", f"model{steps}", "--save-every", "2", "--eval-every", "1000", steps=steps) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("picogpt: step 4: ")
+        assert message.endswith(f"try a smaller lr. The checkpoint of step 2 in model{steps} is whole")
+        run = Run.resume(Path(f"model{steps}"))
+        assert run.state.step == 2
+        run.state.check()
+        assert np.isfinite(load(f"model{steps}").params["wte"]).all()
+
+
+def test_a_model_that_is_not_finite_is_not_trained(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = load("shakespeare")
+    flat = {name: array.copy() for name, array in flatten(model.params).items()}
+    flat["blocks.1.attn.c_attn.b"][7] = np.nan
+    save(model._replace(params=nest(flat)), "broken")
+    capsys.readouterr()
+    assert main(["train", str(text), "--init", "broken", "--out", "model", "--steps", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "blocks.1.attn.c_attn.b has numbers that are not finite" in message
+    assert message.count("\n") == 1
+    assert not Path("model").exists()
+
+
 def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What was saved before stays; what was being written disappears."""
     saves: Iterator[int] = iter(range(100))
@@ -154,7 +193,10 @@ def test_a_full_disk(text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         (["text", "--n-vocab", "100"], "n_vocab"),
         (["text", "--tokenizer", "letters"], "letters"),
         (["text", "--dropout", "1"], "dropout"),
-        (["text", "--steps", "0"], "steps must be at least 1"),
+        (["text", "--steps", "0"], "steps must be 1 or more, not 0"),
+        (["text", "--weight-decay", "nan"], "weight_decay must be from 0 to 1, not nan"),
+        (["text", "--lr", "1e30"], "lr must be above 0 and at most 1, not 1e+30"),
+        (["text", "--beta2", "inf"], "beta2 must be 0 or more and below 1, not inf"),
         (["text", "--n-layer", "0"], "--n-layer"),
         (["text", "--save-every", "0"], "--save-every"),
         (["text", "--threads", "0"], "--threads"),

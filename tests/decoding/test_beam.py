@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from pathlib import Path
@@ -16,7 +17,7 @@ from picogpt.decoding.beam import beam_search, stay_in_place
 from picogpt.decoding.loop import generate
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2
-from tests.random_model import N_CTX, N_HEAD, random_params
+from tests.random_model import N_CTX, N_HEAD, N_VOCAB, random_params
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "beam.json").read_text())
 PARAMS = random_params(np.random.default_rng(11))
@@ -88,7 +89,25 @@ def test_as_many_beams_as_can_be_stay_in_their_parents_row() -> None:
     np.testing.assert_array_equal(parents[order] == np.arange(5), [True, True, False, False, True])
 
 
-@pytest.mark.parametrize(("n_beams", "n_best"), [(0, 1), (3, 4), (3, 0)])
+@pytest.mark.parametrize(("n_beams", "n_best"), [(3, 4), (3, 0)])
 def test_beams_that_make_no_sense_are_refused(n_beams: int, n_best: int) -> None:
     with pytest.raises(PicoGPTError, match="cannot be the best"):
         beam_search([1], PARAMS, N_HEAD, 3, n_beams, n_best=n_best)
+
+
+def test_no_token_left_is_an_error_and_so_are_weights_that_are_not_finite() -> None:
+    with pytest.raises(PicoGPTError, match="no token is left to choose from"):
+        beam_search([1], PARAMS, N_HEAD, 3, 2, transforms=[sampling.banned_tokens(range(N_VOCAB))])
+    broken = copy.deepcopy(PARAMS)
+    broken["blocks"][1]["mlp"]["c_proj"]["b"][3] = np.nan
+    with pytest.raises(PicoGPTError, match=r"blocks\.1\.mlp\.c_proj\.b has numbers that are not finite"):
+        beam_search([1], broken, N_HEAD, 3, 2)
+
+
+def test_what_some_beams_have_finished_is_given_when_no_token_is_left() -> None:
+    """The end token is possible after the first one, and nothing after that."""
+    eot_token = 7
+    only = [sampling.banned_tokens(set(range(N_VOCAB)) - {eot_token})]
+    (beam,) = beam_search([1], PARAMS, N_HEAD, 3, 2, transforms=only, eot_token=eot_token)
+    assert beam.ids == []
+    assert beam.finish_reason == "eos"

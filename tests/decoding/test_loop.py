@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 
 from picogpt import pretrained
 from picogpt.checkpoints import flatten, nest
-from picogpt.decoding import sampling
-from picogpt.decoding.loop import Continuation, decode, generate, generate_batch, generate_stream
+from picogpt.decoding import rows, sampling
+from picogpt.decoding.loop import Continuation, Token, decode, generate, generate_batch, generate_stream
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2, hidden_states
 from picogpt.types import Ids
@@ -206,3 +207,52 @@ def test_no_prompts_give_no_continuations() -> None:
 def test_prompts_that_cannot_be_read(prompt: list[int], n: int, message: str) -> None:
     with pytest.raises(PicoGPTError, match=message):
         generate(prompt, PARAMS, N_HEAD, n)
+
+
+@pytest.mark.parametrize("options", [{}, {"rng": 0}, {"lookup": True}, {"rng": 0, "lookup": True}, {"n_samples": 3}])
+def test_no_token_left_is_an_error(options: dict[str, Any]) -> None:
+    """Token 0 was written, again and again: the first maximum where every logit is −inf."""
+    every_token = sampling.banned_tokens(range(N_VOCAB))
+    with pytest.raises(PicoGPTError, match="no token is left to choose from"):
+        generate_batch([[1]], PARAMS, N_HEAD, 3, transforms=[every_token, sampling.top_p(0.9)], **options)
+    written: list[Token] = []
+    tokens = decode([[1]], PARAMS, N_HEAD, 99, slide=True, transforms=[sampling.no_repeat_ngram(1)], **options)
+    with pytest.raises(PicoGPTError, match="no token is left to choose from"):
+        written.extend(tokens)
+    for row in range(options.get("n_samples", 1)):
+        assert sorted(token.id for token in written if token.row == row) == [0, *range(2, N_VOCAB)]
+
+
+@pytest.mark.parametrize("options", [{}, {"rng": 0}, {"lookup": True}, {"n_samples": 3}])
+@pytest.mark.parametrize("path", ["wte", "wpe", "blocks.0.attn.c_attn.w", "ln_f.g"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own, of infinities
+def test_weights_that_are_not_finite_are_named(path: str, wrong: float, options: dict[str, Any]) -> None:
+    """Even one number, in the row of a token that the prompt does not have."""
+    flat = {name: array.copy() for name, array in flatten(PARAMS).items()}
+    flat[path].flat[0] = wrong
+    with pytest.raises(PicoGPTError, match=f"{path} has numbers that are not finite"):
+        generate([1, 2, 3], nest(flat), N_HEAD, 2, **options)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_weights_that_are_too_large_are_told_from_damaged_ones() -> None:
+    flat = {name: array.astype(np.float32) for name, array in flatten(PARAMS).items()}
+    flat["ln_f.g"] *= 2e38
+    with pytest.raises(PicoGPTError, match="weights are finite, but so large that its logits are not"):
+        generate([1], nest(flat), N_HEAD, 2)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 10**12])
+def test_numbers_of_samples_that_cannot_be(n_samples: int) -> None:
+    with pytest.raises(PicoGPTError, match=f"the number of samples must be from 1 to 1000, not {n_samples}"):
+        generate_batch([[1]], PARAMS, N_HEAD, 3, n_samples=n_samples)
+
+
+@pytest.mark.parametrize("lookup", [False, True])
+def test_any_number_of_tokens_may_be_asked_for(lookup: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is taken as the text grows: 10¹² tokens asked for 7 TiB, and wrote nothing."""
+    monkeypatch.setattr(rows, "MORE_COLUMNS", 5)
+    endless = generate_stream([5, 7], PARAMS, N_HEAD, 10**12, slide=True, lookup=lookup)
+    assert list(itertools.islice(endless, 3 * N_CTX)) == recomputed([5, 7], 3 * N_CTX, slide=True)
+    assert generate([5, 7], PARAMS, N_HEAD, 10**12, lookup=lookup) == recomputed([5, 7], N_CTX)

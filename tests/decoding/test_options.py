@@ -80,7 +80,7 @@ def test_an_option_that_does_not_exist_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1.0}, "temperature must be 0 or more"),
+        ({"temperature": -1.0}, "temperature must be 0 or from 1e-10 to 1e10"),
         ({"seed": -1}, "the seed must be 0 or more, not -1"),
         ({"stop": [""]}, "a stop string must not be empty"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +64,40 @@ def test_a_space_that_stands_between_two_words_completes_a_stop_string() -> None
 def test_an_empty_stop_string_is_refused() -> None:
     with pytest.raises(PicoGPTError, match="must not be empty"):
         stop_criterion(gpt2(), ["x", ""])
+
+
+class Counted(str):
+    """A text that counts how many of its characters are read."""
+
+    n_read = 0
+
+    def __getitem__(self, key: Any) -> str:
+        part = super().__getitem__(key)
+        self.n_read += len(part)
+        return part
+
+
+@pytest.mark.parametrize("stop", ["x" * 100_000, "a" * 100_000, "ab" * 50_000])
+def test_a_long_stop_string_takes_no_longer_than_the_text(stop: str) -> None:
+    """All of its beginnings were tried at every piece: 13 seconds for 40 tokens."""
+    counted = Counted(stop)
+    text = "ab a" * 250
+    assert "".join(until_stop([text[i : i + 4] for i in range(0, len(text), 4)], [counted])) == text
+    assert counted.n_read < 4 * len(text)
+
+
+def test_a_long_stop_string_is_looked_for_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that was written was decoded again for every token."""
+    tokenizer, lengths = ByteLevelBPE.gpt2(), []
+
+    def decode(ids: list[int]) -> str:
+        lengths.append(len(ids))
+        return ByteLevelBPE.decode(tokenizer, ids)
+
+    monkeypatch.setattr(tokenizer, "decode", decode)
+    stop = "my kingdom for a horse! " * 1000 + "That is the end."
+    ids = np.array(tokenizer.encode(stop))
+    criterion = stop_criterion(tokenizer, [stop])
+    assert not any(criterion(ids[:n]) for n in range(1000, 1100))
+    assert sum(lengths) < 100 * 20
+    assert criterion(ids)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -91,3 +94,72 @@ def test_attention_is_the_same_in_any_number_of_threads(monkeypatch: pytest.Monk
     side_by_side = causal_attention(q, k, v)
     monkeypatch.setattr(driver, "FEW_ROWS", 10**9)
     np.testing.assert_array_equal(causal_attention(q, k, v), side_by_side)
+
+
+def test_errstate_holds_in_all_threads() -> None:
+    """In the others NumPy warned of what the caller had said is meant."""
+    both = threading.Barrier(2, timeout=10)
+
+    def work(_: int) -> None:
+        both.wait()
+        assert np.geterr()["over"] == "call"
+
+    with np.errstate(over="call"):
+        each(work, range(2))
+
+
+FORK = """
+import os, sys, threading, warnings
+warnings.simplefilter("ignore")  # Python's own: a process with threads is forked
+from picogpt.performance import pace, threads
+
+def in_parts(started, end):
+    threads.each(lambda _: (started.set(), end.wait()), range(2))
+
+def alone(started, end):
+    with threads.one_blas_thread():
+        started.set(), end.wait()
+
+def slowly(started, end):
+    pace.PACES[7, 1] = slow = pace.Pace()
+    slow.n_fewer = 1
+    with pace.pace_of(1, 7):
+        started.set(), end.wait()
+
+def check():
+    both = threading.Barrier(2, timeout=10)
+    assert threads.n_blas_threads() == 2
+    threads.each(lambda _: both.wait(), range(2))  # side by side, or they wait in vain
+    with pace.pace_of(1, 7) as layer:
+        assert layer is not pace.layer_without_pace
+    assert threads.n_blas_threads() == 2
+
+def compute():
+    threads.set_blas_threads(2)  # here, since threadpoolctl lets one thread alone change the number
+    globals()[sys.argv[1]](started, end)
+
+pace.N_CORES = 2
+started, end = threading.Event(), threading.Event()
+computing = threading.Thread(target=compute, daemon=True)
+computing.start()
+assert started.wait(10)
+assert threads.n_blas_threads() == 1
+if (child := os.fork()) == 0:
+    try:
+        check()
+        os._exit(0)
+    finally:
+        os._exit(1)
+status = os.waitpid(child, 0)[1]
+end.set()
+computing.join()
+check()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("computation", ["in_parts", "alone", "slowly"])
+def test_a_child_forked_in_the_middle_of_a_computation_has_all_threads(computation: str) -> None:
+    """It kept one BLAS thread, a lock that no thread would release, and a pool without threads."""
+    subprocess.run([sys.executable, "-c", FORK, computation], check=True, timeout=60)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picogpt import pretrained
+from picogpt.checkpoints import flatten, nest
 from picogpt.decoding.sampling import log_softmax
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2
@@ -165,3 +166,24 @@ def test_nothing_to_score() -> None:
     with pytest.raises(PicoGPTError, match="outside the vocabulary"):
         token_logprobs([1, N_VOCAB], PARAMS, N_HEAD)
     assert token_logprobs([1], PARAMS, N_HEAD).shape == (0,)
+
+
+@pytest.mark.parametrize("path", ["wte", "wpe", "blocks.1.mlp.c_proj.w", "ln_f.b"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own, of infinities
+def test_weights_that_are_not_finite_are_named(path: str, wrong: float) -> None:
+    """They gave scores that are not numbers, with success."""
+    flat = {name: array.copy() for name, array in flatten(PARAMS).items()}
+    flat[path].flat[0] = wrong
+    for score in (
+        lambda params: score_tokens(TEXTS, params, N_HEAD),
+        lambda params: token_logprobs(TEXTS[-1], params, N_HEAD),
+        lambda params: huggingface_perplexity(TEXTS[-1], params, N_HEAD),
+        lambda params: choice_logprobs([1, 2], [[0], [4, 0]], params, N_HEAD),
+    ):
+        with pytest.raises(PicoGPTError, match=f"the model is damaged: {path} has numbers that are not finite"):
+            score(nest(flat))
+
+
+def test_a_perplexity_beyond_floats_is_infinite() -> None:
+    assert perplexity(np.array([-1000.0])) == math.inf

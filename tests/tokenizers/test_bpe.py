@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
+import os
 import random
 import re
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 import tiktoken
 import tokenizers
 from hypothesis import given, settings
@@ -82,6 +85,38 @@ def test_every_character_is_of_the_same_kind_as_in_tiktoken(
         block = assigned[start : start + 1000]
         text = "".join(f"a{char}1{char}.{char} {char}" for char in block)
         assert gpt2.encode(text) == tiktoken_gpt2.encode(text), f"between {block[0]!r} and {block[-1]!r}"
+
+
+def kinds(every: Callable[[str], str]) -> dict[str, str]:
+    """Letters, numbers and white space as a library has them; `every(pattern)` gives all characters that match."""
+    return {char: kind for kind in ("\\p{L}", "\\p{N}", "\\s") for char in every(kind)}
+
+
+@pytest.mark.slow
+def test_only_characters_that_are_new_are_of_another_kind() -> None:
+    """Letters and numbers of a newer Unicode, as many as docs/tokenizers.md says for the versions that it names."""
+    planes = range(0x40000)  # in those above there are neither letters nor numbers
+    all_characters = "".join(chr(i) for i in planes if not 0xD800 <= i < 0xE000)
+    single_bytes = {bytes([i]): i for i in range(256)}
+
+    def in_tiktoken(pattern: str) -> str:
+        encoding = tiktoken.Encoding("kind", pat_str=pattern, mergeable_ranks=single_bytes, special_tokens={})
+        return bytes(encoding.encode_ordinary(all_characters)).decode()
+
+    def in_tokenizers(pattern: str) -> str:
+        outside = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "removed")
+        rest = {char for part, _ in outside.pre_tokenize_str(all_characters) for char in part}
+        return "".join(char for char in all_characters if char not in rest)
+
+    ours = kinds(lambda pattern: "".join(regex.findall(pattern, all_characters)))
+    document = (Path(__file__).parents[2] / "docs" / "tokenizers.md").read_text(encoding="utf-8")
+    for library, every in ("tiktoken", in_tiktoken), ("tokenizers", in_tokenizers):
+        theirs = kinds(every)
+        new = [char for char in all_characters if ours.get(char) != theirs.get(char)]
+        assert {unicodedata.category(char) for char in new} <= {"Cn"}
+        versions = {name: re.escape(importlib.metadata.version(name)) for name in (library, "regex")}
+        if all(re.search(rf"^\| `?{name}`?,.*\| {version} \|", document, re.M) for name, version in versions.items()):
+            assert re.search(rf"^\| {library},.*\| {len(new)} \|$", document, re.M)
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\udc80b", "\ud83d\ude00", "x \udfff\ud800 y"])
@@ -238,6 +273,7 @@ def test_the_file_of_newer_transformers_loads(directory: Path, pairs_as_text: bo
         (lambda content: content.pop("model"), "does not describe a byte-level BPE tokenizer like GPT-2's"),
         (lambda content: content["model"].update(type="Unigram"), "does not describe"),
         (lambda content: content["model"].update(merges=[["a", 7]]), "does not describe"),
+        (lambda content: content["added_tokens"].append({"id": 259, "content": 7}), "does not describe"),
         (lambda content: content["pre_tokenizer"].update(add_prefix_space=True), "does not describe"),
         (lambda content: content["pre_tokenizer"].update(type="Whitespace"), "does not describe"),
         (lambda content: content.update(normalizer={"type": "NFC"}), "does not describe"),
@@ -311,6 +347,12 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
         damage_merges(lambda m: m.append("t h e")),
         r"vocab\.bpe, line 6 should be two tokens .*: 't h e', but 'h e' is",
     ),
+    (
+        damage_merges(lambda m: m.extend(["t h"] * 10_000)),
+        r"vocab\.bpe, line \d\d\d: there are more merges than the tokens can be made by",
+    ),
+    (lambda d: os.truncate(d / "encoder.json", 1 << 33), r"encoder\.json has 8,589,934,592 bytes, and no such file"),
+    (lambda d: os.truncate(d / "vocab.bpe", 1 << 33), r"vocab\.bpe has 8,589,934,592 bytes, and no such file"),
 ]
 
 

@@ -126,8 +126,9 @@ def test_a_special_token_counts_as_one_unit() -> None:
     ("content", "message"),
     [
         ('{"kind": "char"', r"is not JSON"),
-        ("[]", r'should have a "kind" that is one of: char, whitespace, word'),
-        ('{"kind": "bpe", "vocab": ["a"]}', r'should have a "kind"'),
+        ("[]", r"should hold a JSON object, not list"),
+        ('{"kind": "bpe", "vocab": ["a"]}', r'should have a "kind" that is one of: char, whitespace, word'),
+        ('{"kind": ["char"], "vocab": ["a"]}', r'should have a "kind"'),
         ('{"kind": "char"}', r'should have a "vocab" that is a list of strings'),
         ('{"kind": "char", "vocab": ["a", 7]}', r'should have a "vocab" that is a list of strings'),
         ('{"kind": "char", "vocab": []}', r"the vocabulary is empty"),
@@ -140,6 +141,23 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> 
     (tmp_path / FILE).write_text(content, encoding="utf-8")
     with pytest.raises(PicoGPTError, match=f"{FILE}.*{message}"):
         load_tokenizer(tmp_path)
+
+
+def test_words_may_be_made_of_brackets(tmp_path: Path) -> None:
+    """As those of program code are; a file of as many lists would be refused."""
+    encoder = WhitespaceTokenizer(["[" * n + "{" * 50 + '"' + "\\" for n in range(50)])
+    encoder.save(tmp_path)
+    assert load_tokenizer(tmp_path).encode("[" * 7 + "{" * 50 + '"\\') == [7]
+
+
+@pytest.mark.parametrize("layout", ["openai", "huggingface"])
+def test_a_vocabulary_that_could_not_be_read_again_is_not_written(directory: Path, layout: Layout) -> None:
+    encoder = WhitespaceTokenizer(["x" * (1 << 24)])
+    with pytest.raises(
+        PicoGPTError, match=r"json would have 16,777,\d+ bytes; choose a vocabulary of at most 16,777,216"
+    ):
+        encoder.save(directory, layout)
+    assert not directory.exists()
 
 
 def test_a_directory_with_two_vocabularies_is_an_error(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from picogpt.checkpoints import flatten, param_shapes
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2
 from picogpt.training.data import validation_loss
-from picogpt.training.trainer import Settings, State, gpt2_loss_and_grads, init_params, training_steps
+from picogpt.training.trainer import RANGES, Settings, State, gpt2_loss_and_grads, init_params, training_steps
 from picogpt.training.windows import all_windows
 from picogpt.types import Params
 from tests.random_model import HPARAMS, N_CTX, N_HEAD, N_VOCAB, random_params
@@ -125,12 +125,46 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_reaches_the_weights() 
     assert all(np.isfinite(array).all() for array in flatten(state.params).values())
 
 
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1])
+def test_every_setting_has_a_range(name: str, wrong: Any) -> None:
+    """A weight decay that was not a number made weights of its kind."""
+    with pytest.raises(PicoGPTError, match=f"^{name} must be {RANGES[name].words}, not {wrong}"):
+        Settings(**{name: wrong})
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"dropout": 1.0}, {"lr": 0.0}, {"lr": float("nan")}, {"average": -0.1}, {"parts": 0}]
+    "wrong",
+    [{"steps": 0}, {"parts": 0}, {"lr": 0.0}, {"lr": 1.5}, {"dropout": 1.0}, {"weight_decay": 1.5}, {"clip": 0.0}],
 )
 def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(PicoGPTError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_a_state_that_is_not_finite_is_none_to_start_from_nor_to_save() -> None:
+    params = init_params(HPARAMS, np.random.default_rng(0))
+    state = State.start(params, SETTINGS)
+    state.check()
+    for tree in (state.averaged, state.square, state.mean, flatten(state.params)):
+        tree["blocks.1.mlp.c_fc.w"][2, 3] = np.inf
+        with pytest.raises(PicoGPTError, match=r"step 0: blocks\.1\.mlp\.c_fc\.w has numbers that are not finite"):
+            state.check()
+        tree["blocks.1.mlp.c_fc.w"][2, 3] = 0
+    params["wpe"][0, 0] = np.nan
+    with pytest.raises(PicoGPTError, match="wpe has numbers that are not finite"):
+        State.start(params, SETTINGS)
+
+
+@pytest.mark.filterwarnings("error")
+def test_threads_warn_as_little_as_their_caller() -> None:
+    """Of what is not finite the error says enough."""
+    params = init_params(HPARAMS, np.random.default_rng(0))
+    params["wte"][:] = 1e30
+    params["ln_f"]["g"][:] = 1e38
+    steps = training_steps(State.start(params, SETTINGS), IDS, N_CTX, gpt2_loss_and_grads(N_HEAD), SETTINGS, 2)
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(PicoGPTError, match="step 0: the loss is"):
+        next(steps)
 
 
 def test_new_parameters_have_gpt2s_shapes_and_deviations() -> None:
