@@ -83,6 +83,7 @@ def main(argv: list[str]) -> int:
 
 def print_plan(collection: Collection, directory: Path) -> None:
     from picogpt.download import plan
+    from picogpt.download.http import without_secrets
 
     sizes = plan(collection, directory)
     width = max(map(len, sizes))
@@ -92,7 +93,7 @@ def print_plan(collection: Collection, directory: Path) -> None:
     to_fetch = [size for size, present in sizes.values() if not present]
     total = f"{sum(size or 0 for size in to_fetch):,} bytes"
     print(f"to fetch  {'at least ' if None in to_fetch else ''}{total}")
-    print(f"from      {collection.files[0].urls[0].rpartition('/')[0]}")
+    print(f"from      {without_secrets(collection.files[0].urls[0]).rpartition('/')[0]}")
     print(f"into      {directory}")
 
 

@@ -15,12 +15,21 @@ class Facts(NamedTuple):
     sha256: str | None = None
 
 
+MOST_WEIGHTS, MOST_ELSE = 8 << 30, 16 << 20  # GPT-2 XL's weights have 6.4 GB, its vocabulary 1 MB
+
+
 class File(NamedTuple):
     """A file to fetch: its name, the addresses to try in turn, and what it must be."""
 
     name: str
     urls: tuple[str, ...]
     facts: Facts = Facts()
+
+    @property
+    def most(self) -> int:
+        """The bytes that it may have at most, whatever a server says."""
+        weights = self.name.endswith(".safetensors") or ".data-" in self.name
+        return self.facts.size or (MOST_WEIGHTS if weights else MOST_ELSE)
 
 
 class Collection(NamedTuple):

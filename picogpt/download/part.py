@@ -14,8 +14,12 @@ from typing import NamedTuple
 
 from requests import Response
 
+from picogpt.download.http import number
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
+
+# A strong ETag, since a weak one promises no bytes, or a date. It will be sent back: within a header's limits.
+VALIDATOR = r'"[!#-~]{0,200}"|[A-Z][A-Za-z0-9 ,:+-]{1,50}'
 
 
 class Remote(NamedTuple):
@@ -33,11 +37,12 @@ class Remote(NamedTuple):
         Hugging Face gives the SHA-256 of a large file in the redirect to where it is stored.
         """
         headers = response.headers
-        etag, length, md5 = (headers.get(name, "") for name in ("ETag", "Content-Length", "Content-MD5"))
+        names = ("ETag", "Last-Modified", "Content-Length", "Content-MD5")
+        etag, date, length, md5 = (headers.get(name, "") for name in names)
         linked = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in (*response.history, response)]
         return cls(
-            validator=etag if etag.startswith('"') else headers.get("Last-Modified"),  # a weak ETag promises no bytes
-            size=int(length) if length.isdecimal() else None,
+            validator=next((text for text in (etag, date) if re.fullmatch(VALIDATOR, text)), None),
+            size=number(length),
             sha256=next((tag for tag in linked if re.fullmatch("[0-9a-f]{64}", tag)), None),
             md5=base64.b64decode(md5).hex() if re.fullmatch("[A-Za-z0-9+/]{22}==", md5) else None,
         )

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -46,6 +46,8 @@ class Server(ThreadingHTTPServer):
         self.declares: dict[
             str, str
         ] = {}  # path -> "md5", in Content-MD5, or "sha256", in Hugging Face's X-Linked-ETag
+        self.scripts: dict[str, Script] = {}  # path -> what answers instead
+        self.sent = 0  # bytes that `endless` could send
         self.forever = False  # whether the last fault happens again and again
         self.requests: list[tuple[str, str | None, int]] = []  # path, Range, status
         self.headers: list[dict[str, str]] = []  # of each request
@@ -72,9 +74,24 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self.answer(200, {"Content-Length": str(len(self.server.files[self.path]))})
+        if self.path in self.server.scripts:
+            self.script()
+        else:
+            self.answer(200, {"Content-Length": str(len(self.server.files[self.path]))})
+
+    def script(self) -> None:
+        self.server.requests.append((self.path, self.headers.get("Range"), 0))
+        self.server.headers.append(dict(self.headers))
+        self.close_connection = True
+        self.server.scripts[self.path](self)
 
     def do_GET(self) -> None:
+        if self.path in self.server.scripts:
+            self.script()
+        else:
+            self.serve_file()
+
+    def serve_file(self) -> None:
         server = self.server
         kind, at = fault = server.next_fault() if "?" not in self.path else Fault("none")
         path = self.path.partition("?")[0]
@@ -148,6 +165,31 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+Script = Callable[[Handler], None]
+ENOUGH = 100 << 20  # bytes of an endless body, after which a client has proved that it reads them all
+
+
+def says(head: str, body: bytes = b"") -> Script:
+    """Answers with the head's lines as they are, and the body."""
+
+    def script(handler: Handler) -> None:
+        handler.wfile.write(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
+
+    return script
+
+
+def endless(head: str, block: bytes = bytes(1 << 20)) -> Script:
+    """Answers with the head, and with the block again and again until the client has gone."""
+
+    def script(handler: Handler) -> None:
+        says(head)(handler)
+        while handler.server.sent < ENOUGH:
+            handler.wfile.write(block)
+            handler.server.sent += len(block)
+
+    return script
 
 
 @contextmanager
