@@ -1,4 +1,4 @@
-"""Getting GPT-2's weights, and the course's texts. Nothing else in picogpt touches the network.
+"""Getting GPT-2's weights, its relatives', and the course's texts. Nothing else in picogpt touches the network.
 
 A file has its final name only when it is whole, verified and on the disk. Pull the plug at any moment, run the same
 command again, and it resumes from there.
@@ -10,9 +10,11 @@ import contextlib
 import os
 from pathlib import Path
 
-from picogpt.download.catalogue import Collection, Facts, File, find
+from picogpt.download import catalogue
+from picogpt.download.catalogue import Collection, Facts, File
 from picogpt.download.contents import check_content, check_facts, verify
 from picogpt.download.http import RetryPolicy, open_session, remote_size
+from picogpt.download.hub import hub_model
 from picogpt.download.part import Part, check_space
 from picogpt.download.transfer import Reporter, fetch
 from picogpt.errors import PicoGPTError, what
@@ -31,6 +33,23 @@ class NullReporter:
         pass
 
 
+def find(
+    name: str, source: str | None = None, base_url: str | None = None, *, policy: RetryPolicy | None = None
+) -> Collection:
+    """The files of a model or text; of `OWNER/NAME[@REVISION]` Hugging Face's hub is asked what they are.
+
+    `source` and `base_url` are as in `catalogue.find`. Raises `PicoGPTError` where there is no such model, and when
+    PICOGPT_OFFLINE forbids to ask; `NetworkError` when there is no answer.
+    """
+    if "/" not in name:
+        return catalogue.find(name, source, base_url)
+    if source == "openai":
+        raise PicoGPTError(f"{name} is a name at Hugging Face; leave --source openai out")
+    if offline():
+        raise PicoGPTError(f"what {name} is made of only its hub knows, and PICOGPT_OFFLINE forbids to connect")
+    return hub_model(name, base_url, policy)
+
+
 def download(
     collection: Collection, directory: Path, *, reporter: Reporter | None = None, policy: RetryPolicy | None = None
 ) -> list[File]:
@@ -42,7 +61,7 @@ def download(
     """
     reporter, policy = reporter or NullReporter(), policy or RetryPolicy()
     try:
-        lock = directory / f".{collection.name}.lock"
+        lock = directory / f".{Path(collection.name).name}.lock"
         with locked(lock, lambda: reporter.note(f"another download of {collection.name} is running; waiting for it")):
             return fetch_missing(collection, directory, reporter, policy)
     except OSError as error:
@@ -50,8 +69,9 @@ def download(
             f"cannot write to {error.filename or directory}: {what(error)}; choose another place"
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            directory.rmdir()  # if nothing has come, nothing is left
+        with contextlib.suppress(OSError):  # if nothing has come, nothing is left
+            for made in [directory, *directory.parents][: 1 + collection.name.count("/")]:
+                made.rmdir()
 
 
 def plan(collection: Collection, directory: Path) -> dict[str, tuple[int | None, bool]]:

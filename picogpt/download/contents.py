@@ -23,11 +23,21 @@ def check_facts(path: Path, known: Facts) -> None:
         found = sha256(path)
         if found != known.sha256:
             raise PicoGPTError(f"{path} has the SHA-256 {found}, not {known.sha256}")
+    elif known.git is not None:
+        digest = git_hash(size)
+        digest.update(path.read_bytes())
+        if digest.hexdigest() != known.git:
+            raise PicoGPTError(f"{path} is in Git {digest.hexdigest()}, not {known.git}")
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_hash(size: int) -> hashlib._Hash:
+    """What becomes Git's name of a file of `size` bytes once it is given them."""
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
 def check_content(path: Path, name: str, directory: Path) -> None:
@@ -40,7 +50,7 @@ def check_content(path: Path, name: str, directory: Path) -> None:
             openai.read_hparams(path)
         case huggingface.CONFIG:
             huggingface.read_hparams(path)
-        case "encoder.json" | "vocab.json":
+        case _ if name.endswith(".json"):
             read_object(path, VOCABULARY_SIZE)
         case "vocab.bpe" | "merges.txt":
             check_merges(path)
@@ -55,6 +65,8 @@ def check_content(path: Path, name: str, directory: Path) -> None:
             check_tensors(tf_bundle.read_index(tf_bundle.index_path(prefix)), [path])
         case huggingface.WEIGHTS:
             huggingface.check_params(huggingface.read_tensors([path]), checkpoints.read_hparams(directory), path)
+        case _ if name.endswith(".safetensors"):  # one of several, which make the model together
+            huggingface.read_tensors([path])
 
 
 def verify(directory: Path) -> dict[str, str]:
@@ -84,9 +96,10 @@ def verify(directory: Path) -> dict[str, str]:
 
 
 def check_merges(path: Path) -> None:
-    """A list of merges is a line that says the version, then two tokens a line."""
-    version, *merges = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    if not version.startswith("#version") or any(len(merge.split(" ")) != 2 for merge in merges if merge):
+    """A list of merges may begin with a line that says the version, and has two tokens a line."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    merges = lines[1:] if lines[0].startswith("#version") else lines
+    if not any(lines) or any(len(merge.split(" ")) != 2 for merge in merges if merge):
         raise PicoGPTError(f"{path} is not a list of merges: a line with #version, then two tokens a line")
 
 
