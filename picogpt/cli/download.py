@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.options import Parser
+from picogpt.places import download_place
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "name",
         metavar="NAME",
         help=f"{', '.join(OPENAI_MODELS)} (OpenAI's files), {', '.join(HUGGING_FACE_MODELS)} (Hugging Face's), "
-        f"{', '.join(TEXTS)} (texts)",
+        f"OWNER/NAME or OWNER/NAME@REVISION (any GPT-2 at Hugging Face), {', '.join(TEXTS)} (texts)",
     )
     parser.add_argument("--source", choices=["openai", "hf"], help="whose files, whichever name was given")
     parser.add_argument(
@@ -43,9 +44,9 @@ def parser() -> argparse.ArgumentParser:
         "--models-dir",
         "--models_dir",
         dest="models_dir",
-        default=os.environ.get("PICOGPT_MODELS_DIR") or "models",
         metavar="MODELS",
-        help="where the model's directory shall be (default: $PICOGPT_MODELS_DIR, then ./models)",
+        help="where the model's directory shall be (default: $PICOGPT_MODELS_DIR, else ./models where there is one, "
+        "else your own folder, in which every command looks)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the files, their sizes and the target; fetch nothing"
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
     from picogpt.download import download, find
 
     collection = find(args.name, args.source, args.base_url and args.base_url.rstrip("/"))
-    directory = Path(args.models_dir, collection.name) if collection.is_model else Path("data")
+    directory = download_place(args.models_dir) / collection.name if collection.is_model else Path("data")
     if args.dry_run:
         print_plan(collection, directory)
         return 0
