@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+
+# `signal` would load enum first, and Ctrl-C meanwhile would leave a traceback
+from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 
 
 def main() -> int:
     """Run the command line of this process; returns the exit status."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the midst of an import ends without a traceback
+    handler = getsignal(SIGINT)
+    if handler is default_int_handler:
+        signal(SIGINT, SIG_DFL)  # Ctrl-C in the midst of an import ends without a traceback
     import numpy  # noqa: F401  # its C code would make an ImportError of Ctrl-C
 
     from picogpt import cli
     from picogpt.cli.streams import prepare
 
     prepare()
-    signal.signal(signal.SIGINT, handler)
+    signal(SIGINT, handler)
     return cli.main()
 
 

@@ -158,16 +158,18 @@ def save(
     try:
         for leftover in leftovers(directory):  # of conversions that were killed
             shutil.rmtree(leftover, ignore_errors=True)
+        encoder.save(partial, "openai" if layout == "openai" else "huggingface")  # first: the model lists its checksums
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
         elif layout == "int8":
             checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
         else:
             checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
-        encoder.save(partial, "openai" if layout == "openai" else "huggingface")
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)
+    except PicoGPTError as error:
+        raise PicoGPTError(str(error).replace(str(partial), str(directory))) from error
     except OSError as error:
         raise PicoGPTError(f"cannot write {directory}: {what(error)}") from error
     finally:

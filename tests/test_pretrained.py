@@ -13,6 +13,7 @@ import pytest
 import picogpt
 from picogpt import pretrained
 from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface, write_openai
+from picogpt.download import verify
 from picogpt.errors import PicoGPTError
 from picogpt.places import user_models
 from picogpt.pretrained import available_models, default_model, find_model, load, save
@@ -136,6 +137,19 @@ def test_a_model_in_hugging_faces_cache_is_found_by_its_name(model: Path, elsewh
     place(model, elsewhere / "models" / "some" / "gpt")
     assert find_model("some/gpt") == Path("models/some/gpt")
     assert available_models()["some/gpt"] == Path("models/some/gpt")
+
+
+def test_the_cache_is_verified_by_its_names(model: Path, elsewhere: Path) -> None:
+    snapshot = cached(model, elsewhere, "some/gpt")
+    assert set(verify(snapshot).values()) == {"as SHA256SUMS has it"}
+    (snapshot / "SHA256SUMS").unlink()
+    assert set(verify(snapshot).values()) == {"as its name in Hugging Face's cache says"}
+    weights = snapshot / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(PicoGPTError, match=r"model\.safetensors has the SHA-256 [0-9a-f]{64}, not [0-9a-f]{64}"):
+        verify(snapshot)
 
 
 @pytest.mark.parametrize("repository", ["gpt2", "openai-community/gpt2"])

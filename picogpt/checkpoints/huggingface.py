@@ -22,9 +22,11 @@ from picogpt.checkpoints.names import (
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
 from picogpt.checkpoints.variants import as_config_says, check_config, config_of, without_options
+from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import inside, read_object, replacing
 from picogpt.performance.layout import Untied
+from picogpt.tokenizers import vocabulary_files
 from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
@@ -113,7 +115,7 @@ def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -
 def write(
     directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, eot_token: int | None = None
 ) -> None:
-    """Write `config.json` and `model.safetensors`, each whole or not at all.
+    """Write `config.json` and `model.safetensors`, each whole or not at all, and checksums of these and the vocabulary.
 
     `dtype` is float32, float16 or bfloat16. `eot_token` is the id that ends a text, which other programs read from
     the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond float16's range.
@@ -131,6 +133,7 @@ def write(
     names = {path: OUTPUT if path == "lm_head" else PREFIX + huggingface_name(path) for path in shapes}
     write_safetensors(directory / WEIGHTS, {name: flat[path] for path, name in names.items()}, dtype)
     write_config(directory, hparams, config_of(params), dtype, eot_token)
+    write_checksums(directory, [CONFIG, WEIGHTS, *vocabulary_files(directory)])
 
 
 def write_config(

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
-from picogpt.cli.records import files
+from picogpt.cli.records import as_utf8, files
 from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
 from picogpt.lock import locked
 
 if TYPE_CHECKING:
     from picogpt.scoring import Scorer
+    from picogpt.tokenizers import Tokenizer
 
 Description = dict[str, Any]
 DESCRIPTION_SIZE = 1 << 28  # bytes: there may be a million inputs
@@ -33,6 +34,8 @@ def describe(args: argparse.Namespace, scorer: Scorer) -> Description:
         "picogpt": __version__,
         "model": args.model or default_model(args.models_dir),
         "weights_sha256": fingerprint(scorer.params),
+        "tokenizer_sha256": tokenizer_fingerprint(scorer.encoder),
+        "n_head": scorer.n_head,
         "dtype": args.dtype,
         "bos": scorer.bos[0] if scorer.bos else None,
         "unit": scorer.unit,
@@ -50,6 +53,16 @@ def describe(args: argparse.Namespace, scorer: Scorer) -> Description:
     }
 
 
+def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
+    """SHA-256 over what makes a tokenizer: its kind, every token's bytes, special tokens, and merges."""
+    from picogpt.tokenizers import ByteLevelBPE
+
+    tokens = [tokenizer.decode_bytes([i]).hex() for i in range(tokenizer.n_vocab)]
+    merges = tokenizer.merges if isinstance(tokenizer, ByteLevelBPE) else []
+    facts = [type(tokenizer).__name__, tokens, dict(tokenizer.special_tokens), merges]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
 def inputs(names: list[str]) -> list[Description]:
     """The files with their sizes and contents' digests; a text as the file that it would be; nothing of a pipe."""
     paths = files(names)
@@ -61,7 +74,7 @@ def inputs(names: list[str]) -> list[Description]:
         try:
             with Path(name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found.append({"name": name, "n_bytes": file.tell(), "sha256": digest})
+                found.append({"name": as_utf8(name), "n_bytes": file.tell(), "sha256": digest})
         except OSError as error:
             raise PicoGPTError(f"cannot read {reason(error)}") from None
     return found
@@ -82,8 +95,8 @@ def kept(description: Description, output: Path, resume: bool) -> Iterator[None]
         raise PicoGPTError(f"{output} cannot be written: No such file or directory")
     path = output.with_name(f"{output.name}.meta.json")
     with locked(output.with_name(f".{output.name}.lock"), on_wait=refuse):
-        if not output.exists():
-            write_text(path, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+        if not output.exists() or not output.stat().st_size:
+            write_text(path, json.dumps(description, indent=2) + "\n")
         elif not resume:
             raise PicoGPTError(f"{output} exists: continue it (--resume), or name another file")
         elif not path.is_file():

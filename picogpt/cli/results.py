@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,20 +14,21 @@ from typing import IO, Any, Self
 from picogpt.errors import PicoGPTError, what
 
 Row = dict[str, Any]  # column -> value
+Place = tuple[str, str]  # of a text in the input: the cells `source` and `row`, with which every row begins
 WIDTH = 10
 
 
 class Writer:
     """Writes one text's rows after another's, in the form "table", "tsv" or "jsonl" (there a text has one row).
 
-    A file that an earlier run has begun is continued: `n_done` texts are whole in it. What may be only a part of a text
-    is cut off.
+    A file that an earlier run has begun is continued: `done` are the texts that are whole in it, in their order. What
+    may be only a part of a text is cut off.
     """
 
     def __init__(self, form: str, path: Path | None = None) -> None:
         self.form = form
         self.columns: list[str] | None = None  # of the rows so far
-        self.n_done = 0
+        self.done: deque[Place] = deque()
         self.file: IO[str] = sys.stdout
         if path is not None:
             try:
@@ -35,7 +37,7 @@ class Writer:
                 self.file = path.open("a", encoding="utf-8", newline="")
             except OSError as error:
                 raise PicoGPTError(f"{path} cannot be written: {what(error)}") from None
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
 
     def __enter__(self) -> Self:
@@ -45,6 +47,18 @@ class Writer:
         if self.file is not sys.stdout:
             with suppress(OSError):  # every text has been flushed; what a full disk refused has been told
                 self.file.close()
+
+    def has(self, place: Place) -> bool:
+        """Whether an earlier run has dealt with the text at this place; to be asked of all in their order.
+
+        A text may leave no rows, such as one of white space by words. So what comes before a text that is there is
+        done, whether it is there or not.
+        """
+        if not self.done:
+            return False
+        if self.done[0] == place:
+            self.done.popleft()
+        return True
 
     def write(self, rows: Sequence[Row]) -> None:
         """One text's rows; they are with the operating system when this returns."""
@@ -81,21 +95,25 @@ class Writer:
         """Keep the texts that are whole, and count them; of a TSV the last one may always lack rows."""
         with path.open("r+b") as file:
             end = last_start = 0  # of the whole lines; of the last text's lines
-            n_texts = 0
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 if self.form == "jsonl":
-                    self.columns = list(json.loads(line))
-                    n_texts += 1
+                    value = json.loads(line)
+                    self.columns = list(value)
+                    self.done.append((cell(value["source"], 0), str(value["row"])))
                 elif self.columns is None:
                     self.columns = line.decode().rstrip("\n").split("\t")
                     last_start = end + len(line)
-                elif "index" not in self.columns or line.split(b"\t")[self.columns.index("index")] == b"0":
-                    n_texts, last_start = n_texts + 1, end
+                else:
+                    cells = line.decode().rstrip("\n").split("\t")
+                    if "index" not in self.columns or cells[self.columns.index("index")] == "0":
+                        self.done.append((cells[self.columns.index("source")], cells[self.columns.index("row")]))
+                        last_start = end
                 end += len(line)
             file.truncate(last_start if self.form == "tsv" else end)
-            self.n_done = n_texts if self.form == "jsonl" else max(0, n_texts - 1)
+            if self.form == "tsv" and self.done:
+                self.done.pop()
 
 
 def without_nan(value: Any) -> Any:

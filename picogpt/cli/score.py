@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from picogpt.cli.description import describe, kept
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
-from picogpt.cli.results import Row, Writer
+from picogpt.cli.results import Place, Row, Writer, cell
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 from picogpt.errors import PicoGPTError, what
 
@@ -85,8 +85,7 @@ def main(argv: list[str]) -> int:
     description = nullcontext() if args.output is None else kept(describe(args, scorer), args.output, args.resume)
     with description, Writer(args.form, args.output) as writer:
         if args.choices is not None:
-            if not writer.n_done:
-                writer.write(rank_choices(args, scorer))
+            writer.write(rank_choices(args, scorer))
         elif one_text:
             score_one(args, scorer, writer)
         else:
@@ -108,6 +107,7 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
         (args.choices and not one_text, "--choices continue one TEXT"),
         (args.plot and not one_text, "--plot draws one text"),
         (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
+        (args.choices and args.resume, "--choices are written at once: there is nothing to --resume"),
         (args.resume and args.output is None, "--resume continues an --output: say which"),
     ]
     for wrong, message in contradictions:
@@ -186,9 +186,9 @@ def arrange(rows: Sequence[Row], kind: str) -> list[Row]:
 
 def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
     """A single text; whatever is wrong with it is an error. A table ends with the sums of the whole text."""
-    if writer.n_done:
-        return
     (record,) = read_records(args)
+    if writer.has(place(record)):
+        return
     (scored,) = score_records([(record, encode(record, args, scorer))], args, scorer)
     if args.form == "table" and args.by != "text":
         writer.write(scored.parts)
@@ -205,7 +205,7 @@ def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None
     """Every record in its order. Bad ones are reported on stderr and left out."""
     from tqdm import tqdm
 
-    n_bad, n_done = 0, writer.n_done
+    n_bad = 0
     with tqdm(unit=" texts", disable=None, dynamic_ncols=True) as progress:  # none where stderr is no terminal
         records = read_records(args)
         while chunk := list(itertools.islice(records, CHUNK)):
@@ -219,13 +219,18 @@ def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None
                         raise PicoGPTError(message) from None
                     progress.write(f"picogpt: {message}; left out", file=sys.stderr)
                     n_bad += 1
+            n_done = sum(writer.has(place(record)) for record, _ in good)
             if n_done < len(good):  # a chunk is scored as a whole: what is read side by side decides the last digits
                 for scored in list(score_records(good, args, scorer))[n_done:]:
                     writer.write(rows(scored, args, one_text=False))
-            n_done = max(0, n_done - len(good))
             progress.update(len(chunk))
     if n_bad:
         print(f"picogpt: {n_bad} bad row{'s' if n_bad > 1 else ''} left out", file=sys.stderr)
+
+
+def place(record: Record) -> Place:
+    """A record's place as its rows have it."""
+    return cell(record.source, 0), str(record.row)
 
 
 def rows(scored: Scored, args: argparse.Namespace, one_text: bool) -> list[Row]:

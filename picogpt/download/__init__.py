@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from picogpt.checkpoints import is_complete
+from picogpt.checksums import read_checksums, write_checksums
 from picogpt.download import catalogue
 from picogpt.download.catalogue import Collection, Facts, File
 from picogpt.download.contents import check_content, check_facts, verify
@@ -18,6 +20,7 @@ from picogpt.download.hub import hub_model
 from picogpt.download.part import Part, check_space
 from picogpt.download.transfer import Reporter, fetch
 from picogpt.errors import PicoGPTError, what
+from picogpt.files import CHECKSUMS
 from picogpt.lock import locked
 
 __all__ = ["Collection", "Facts", "File", "Reporter", "RetryPolicy", "download", "find", "plan", "verify"]
@@ -93,29 +96,56 @@ def offline() -> bool:
 
 
 def fetch_missing(collection: Collection, directory: Path, reporter: Reporter, policy: RetryPolicy) -> list[File]:
-    """One file after the other, since each is checked against those before it."""
+    """One file after the other, since each is checked against those before it; of a model the checksums come last."""
     absent = [file for file in collection.files if not (directory / file.name).exists()]
     check_space(directory, sum((file.facts.size or 0) - Part(directory / file.name).size() for file in absent))
-    fetched = []
+    sums = known_checksums(directory, reporter)
+    fetched: list[File] = []
     with open_session(policy) as session:
         for file in collection.files:
-            if not is_whole(file, directory, reporter):
+            if not is_whole(file, directory, sums.get(file.name), reporter):
                 if offline():
                     raise PicoGPTError(
                         f"{file.name} of {collection.name} is not here, and PICOGPT_OFFLINE forbids to connect"
                     )
+                if not fetched:
+                    remove_changed(collection, directory)
                 fetch(file, directory, session, policy, reporter)
                 fetched.append(file)
+    names = [file.name for file in collection.files]
+    if (fetched or sums.keys() != {*names}) and is_complete(directory):
+        write_checksums(directory, names)
     return fetched
 
 
-def is_whole(file: File, directory: Path, reporter: Reporter) -> bool:
+def remove_changed(collection: Collection, directory: Path) -> None:
+    """What is of another revision goes before the first file of this one comes: the two are never one model."""
+    for file in collection.files:
+        path = directory / file.name
+        if file.facts.is_hashed and path.exists():
+            try:
+                check_facts(path, file.facts)
+            except PicoGPTError:
+                path.unlink()
+
+
+def known_checksums(directory: Path, reporter: Reporter) -> dict[str, str]:
+    """What an earlier download found the files to be."""
+    try:
+        return read_checksums(directory)
+    except PicoGPTError as error:
+        reporter.note(f"{error}; writing it anew")
+        (directory / CHECKSUMS).unlink()
+        return {}
+
+
+def is_whole(file: File, directory: Path, sha256: str | None, reporter: Reporter) -> bool:
     """Whether the file is there and holds what it should; one that is damaged will be fetched again."""
     path = directory / file.name
     if not path.exists():
         return False
     try:
-        check_facts(path, file.facts)
+        check_facts(path, file.facts if file.facts.is_hashed else file.facts._replace(sha256=sha256))
         check_content(path, file.name, directory)
     except PicoGPTError as error:
         reporter.note(f"{error}; fetching it again")

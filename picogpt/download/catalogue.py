@@ -14,7 +14,7 @@ class Facts(NamedTuple):
 
     size: int | None = None
     sha256: str | None = None
-    git: str | None = None  # the name that Git gives a file of these bytes; it needs the size
+    git: str | None = None  # the name that Git gives a file of these bytes
 
     @property
     def is_hashed(self) -> bool:

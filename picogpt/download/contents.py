@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from picogpt import checkpoints
 from picogpt.checkpoints import huggingface, openai, tf_bundle
+from picogpt.checksums import check_checksums, sha256
 from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
-from picogpt.files import read_object
+from picogpt.files import CHECKSUMS, read_object
 from picogpt.tokenizers import load_tokenizer
 from picogpt.tokenizers.base import VOCABULARY_SIZE
 
@@ -28,11 +30,6 @@ def check_facts(path: Path, known: Facts) -> None:
         digest.update(path.read_bytes())
         if digest.hexdigest() != known.git:
             raise PicoGPTError(f"{path} is in Git {digest.hexdigest()}, not {known.git}")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_hash(size: int) -> hashlib._Hash:
@@ -72,27 +69,48 @@ def check_content(path: Path, name: str, directory: Path) -> None:
 def verify(directory: Path) -> dict[str, str]:
     """Check all of a model: file -> what was found to be right. Raises `PicoGPTError` at the first that is not.
 
-    An OpenAI checkpoint carries a checksum of every tensor. Hugging Face's format carries none: there the released
-    files are told by their SHA-256, and of others only the structure can be checked.
+    An OpenAI checkpoint carries a checksum of every tensor. Hugging Face's format carries none: the files are held
+    against the list of SHA-256 that was written with them, or their names in Hugging Face's cache, and the released
+    ones are known by theirs. Of others only the structure can be checked.
     """
-    found = {}
     _, params = checkpoints.read_checkpoint(directory)
     checkpoints.check_finite(params, str(directory))
     load_tokenizer(directory)
+    tensors = {}
     if checkpoints.layout(directory) == "openai":
         _, index_path, *data_paths = openai.weight_files(directory)
         index = tf_bundle.read_index(index_path)
         check_tensors(index, data_paths)
-        found = {path.name: f"all of {len(index.entries)} tensors match their checksums" for path in data_paths}
+        tensors = {path.name: f"all of {len(index.entries)} tensors match their checksums" for path in data_paths}
+    sums = check_checksums(directory)
+    found = {}
     for path in sorted(directory.iterdir()):
-        known = facts(directory.name, path.name)
-        if known.sha256 is not None and sha256(path) == known.sha256:
+        if not path.is_file() or path.name.startswith(".") or path.name == CHECKSUMS:
+            continue
+        released, cached = facts(directory.name, path.name).sha256, cached_facts(path)
+        check_facts(path, cached)
+        if released is not None and released == (sums.get(path.name) or sha256(path)):
             found[path.name] = "the released file, by its SHA-256"
+        elif path.name in tensors:
+            found[path.name] = tensors[path.name]
+        elif path.name in sums:
+            found[path.name] = f"as {CHECKSUMS} has it"
+        elif cached.is_hashed:
+            found[path.name] = "as its name in Hugging Face's cache says"
         elif path.suffix == ".safetensors":
             found[path.name] = "whole, but the format has no checksums"
-        elif path.is_file() and not path.name.startswith("."):
-            found.setdefault(path.name, "ok")
+        else:
+            found[path.name] = "ok"
     return found
+
+
+def cached_facts(path: Path) -> Facts:
+    """What Hugging Face's cache says of a file: it is a link to one that is called by its SHA-256, or Git's name."""
+    blob = path.resolve().name if path.is_symlink() else ""
+    return Facts(
+        sha256=blob if re.fullmatch("[0-9a-f]{64}", blob) else None,
+        git=blob if re.fullmatch("[0-9a-f]{40}", blob) else None,
+    )
 
 
 def check_merges(path: Path) -> None:

@@ -67,7 +67,7 @@ class Part:
         """What the bytes are of. Nothing is known where the notes are missing, or are none of ours."""
         try:
             return Remote(**json.loads(self.notes.read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return Remote()
 
     def start(self, remote: Remote) -> None:

@@ -24,7 +24,7 @@ from picogpt.checkpoints import flatten, nest, openai, param_shapes, write_huggi
 from picogpt.checkpoints.names import check_hparams, check_shapes
 from picogpt.checkpoints.variants import is_plain
 from picogpt.errors import PicoGPTError, what
-from picogpt.files import leftovers, read_object, read_text, replacing
+from picogpt.files import CHECKSUMS, leftovers, read_object, read_text, replacing
 from picogpt.lock import locked
 from picogpt.tokenizers import FILE_NAMES as TOKENIZER_FILES
 from picogpt.tokenizers import Tokenizer, load_tokenizer
@@ -198,7 +198,7 @@ def clear_unfinished(out: Path) -> None:
     """Remove what a start that was cut off has left in the directory, and nothing else."""
     if not (out / UNFINISHED).is_file() or (out / "training" / "run.json").is_file():
         return
-    names = ["loss.csv", "config.json", "model.safetensors", "hparams.json", "checkpoint", *TOKENIZER_FILES]
+    names = [CHECKSUMS, "loss.csv", "config.json", "model.safetensors", "hparams.json", "checkpoint", *TOKENIZER_FILES]
     for pattern in [*names, *(f".{name}.*" for name in names), f"*{openai.PREFIX}-*"]:
         for path in out.glob(pattern):
             path.unlink(missing_ok=True)

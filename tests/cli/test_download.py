@@ -48,7 +48,7 @@ def server(released: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("server")
 def test_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "124M"]) == 0
-    assert {path.name for path in (tmp_path / "models" / "124M").iterdir()} == set(FILES)
+    assert {path.name for path in (tmp_path / "models" / "124M").iterdir()} == {*FILES, "SHA256SUMS"}
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith("picogpt: 124M is whole in models/124M: 6 files fetched, ")
@@ -78,7 +78,7 @@ def test_a_model_by_its_name_at_hugging_face(
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     files = {path.name: path.read_bytes() for path in find_model("shakespeare").iterdir()}
     serve_hub(server, "some/gpt", files)
-    served = {name: data for name, data in files.items() if name not in ("README.md", "loss.png")}
+    served = {name: data for name, data in files.items() if name not in ("README.md", "loss.png", "SHA256SUMS")}
     (tmp_path / "models").rmdir()
     place = tmp_path / "data" / "picogpt" / "models" / "some" / "gpt"
     assert main(["download", "some/gpt", "--dry-run"]) == 0

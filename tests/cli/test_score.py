@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from picogpt.cli import main, score
 from picogpt.cli.results import Writer
 from picogpt.lock import locked
 from picogpt.pretrained import GPT2
+from picogpt.tokenizers import ByteLevelBPE
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "scoring.json").read_text())
 MODEL = ["--model", "shakespeare"]
@@ -295,15 +297,15 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_killed_run_goes_on_wherever_it_was_killed(
     run: Run, tmp_path: Path, unit: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the same bytes: the same file twice, a backslash in its name, and several chunks."""
+    """To the same bytes: the same file twice, a backslash in its name, several chunks, and texts without words."""
     monkeypatch.setattr(score, "CHUNK", 3)
     texts = tmp_path / "te\\xts.txt"
-    texts.write_text("To be\nor not to be\n\nthat is\n")
+    texts.write_text("To be\nor not to be\n   \n\nthat is\n  \n")
     arguments: list[str | Path] = [texts, texts, "--lines", unit]
     whole = tmp_path / f"whole{suffix}"
     run(*arguments, "--output", whole)
     expected, description = whole.read_bytes(), Path(f"{whole}.meta.json").read_bytes()
-    assert expected.count(b"\n") == (6 if suffix == ".jsonl" else 7 if unit == "--texts" else 17)
+    assert expected.count(b"\n") == (10 if suffix == ".jsonl" else 11 if unit == "--texts" else 17)
     newline = expected.index(b"\n")
     for n in (*range(0, len(expected), len(expected) // 9), newline, newline + 1, len(expected) - 1, len(expected)):
         part = tmp_path / f"part{suffix}"
@@ -361,9 +363,27 @@ def test_another_model_or_a_changed_input_is_not_continued(
     monkeypatch.setattr(score, "load_model", lambda args: GPT2(encoder, hparams, params))
     _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
     assert "weights_sha256 was" in err
+    assert isinstance(encoder, ByteLevelBPE)
+    merges = encoder.merges
+    other = ByteLevelBPE(encoder.tokens, [merges[1], merges[0], *merges[2:]], encoder.special_tokens)
+    monkeypatch.setattr(score, "load_model", lambda args: GPT2(other, hparams, picogpt.load("shakespeare").params))
+    _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
+    assert "tokenizer_sha256 was" in err
     Path(f"{output}.meta.json").unlink()
     _, err = run(texts, "--lines", "--output", output, "--resume", status=2)
     assert "out.tsv.meta.json is missing" in err
+
+
+def test_a_name_that_is_not_utf_8_and_a_first_run_that_failed(run: Run, tmp_path: Path) -> None:
+    """The one once ended in a traceback, the other in an empty file that nothing could go on with."""
+    texts, output = tmp_path / os.fsdecode(b"caf\xe9"), tmp_path / "out.jsonl"
+    texts.write_text("To be\n")
+    output.touch()
+    run(texts, "--lines", "--output", output)
+    (row,) = map(json.loads, output.read_text().splitlines())
+    assert row["source"].endswith("caf\\xe9")
+    run(texts, "--lines", "--output", output, "--resume")
+    assert len(output.read_text().splitlines()) == 1
 
 
 def test_what_came_through_a_pipe_is_not_continued(run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from picogpt.checkpoints import write_huggingface
+from picogpt.checkpoints import is_complete, write_huggingface
 from picogpt.download import Collection, RetryPolicy, access, download, find, hub, verify
 from picogpt.errors import NetworkError, PicoGPTError
 from picogpt.pretrained import load
@@ -63,9 +63,8 @@ def test_a_model_by_its_name(server: Server, model: dict[str, bytes], tmp_path: 
     more = {"README.md": b"#", "onnx/model.onnx": b"x", "pytorch_model.bin": b"x", "tokenizer_config.json": b"{}"}
     commit = serve_hub(server, NAME, model | more)
     assert sorted(fetch(NAME, tmp_path / NAME)) == sorted([*NEEDED, "tokenizer_config.json"])
-    assert {path.name: path.read_bytes() for path in (tmp_path / NAME).iterdir()} == model | {
-        "tokenizer_config.json": b"{}"
-    }
+    found = {path.name: path.read_bytes() for path in (tmp_path / NAME).iterdir() if path.name != "SHA256SUMS"}
+    assert found == model | {"tokenizer_config.json": b"{}"}
     assert f"/{NAME}/resolve/{commit}/config.json" in [path for path, _, _ in server.requests], "of that commit"
     verify(tmp_path / NAME)
     assert load(NAME, tmp_path).encoder.decode([1, 2])
@@ -87,6 +86,23 @@ def test_files_that_changed_are_fetched_again(server: Server, model: dict[str, b
     fetch(NAME, tmp_path)
     serve_hub(server, NAME, model | {"config.json": model["config.json"] + b"\n"})
     assert fetch(NAME, tmp_path) == ["config.json"]
+
+
+def test_two_revisions_are_never_one_model(server: Server, model: dict[str, bytes], tmp_path: Path) -> None:
+    """The new config beside the old weights, when the network fails between the two."""
+    serve_hub(server, NAME, model)
+    fetch(NAME, tmp_path)
+    weights = bytearray(model["model.safetensors"])
+    weights[-1] ^= 1
+    changed = {"config.json": model["config.json"] + b"\n", "model.safetensors": bytes(weights)}
+    commit = serve_hub(server, NAME, model | changed)
+    redirect = server.scripts.pop(f"/{NAME}/resolve/{commit}/model.safetensors")
+    with pytest.raises(NetworkError, match="404"):
+        fetch(NAME, tmp_path)
+    assert not is_complete(tmp_path)
+    server.scripts[f"/{NAME}/resolve/{commit}/model.safetensors"] = redirect
+    assert fetch(NAME, tmp_path) == ["model.safetensors"]
+    assert verify(tmp_path)["model.safetensors"] == "as SHA256SUMS has it"
 
 
 def test_which_files_are_chosen(server: Server, model: dict[str, bytes]) -> None:
