@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Get a model into MODELS/NAME, or a text into data/. Files that are here and whole are not fetched again, and what was
 interrupted resumes where it stopped: run the same command again. Every file is verified before it gets its name, and
-a model's SHA256SUMS are kept beside it. Where a file's size is not known beforehand, no more than 8 GiB of weights and
+a model's SHA256SUMS are kept beside it. HF_ENDPOINT is Hugging Face's hub or a mirror of it, and HF_TOKEN opens what is
+private there. Where a file's size is not known beforehand, no more than 8 GiB of weights and
 16 MiB of anything else are taken.
 """
 

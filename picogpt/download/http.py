@@ -1,7 +1,8 @@
 """Asking a server for a file: patience, and errors that say what to do.
 
 Nothing that a server sends is trusted: of an answer that is not the file only the head is read, a redirect is followed
-here and never from https to http, and no message has a password or a control character in it.
+here and never from https to http, a token goes to the server that it is for, and no message has a password or a control
+character in it.
 """
 
 from __future__ import annotations
