@@ -77,7 +77,7 @@ def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
     from picogpt import pretrained
     from picogpt.tokenizers import ByteLevelBPE, load_tokenizer
 
-    if model in pretrained.ALIASES or model in pretrained.ALIASES.values():
+    if pretrained.is_released(model):
         return ByteLevelBPE.gpt2()
     return load_tokenizer(pretrained.find_model(model, models_dir))
 

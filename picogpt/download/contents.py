@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 from picogpt import checkpoints
@@ -23,6 +25,16 @@ def check_facts(path: Path, known: Facts) -> None:
         found = sha256(path)
         if found != known.sha256:
             raise PicoGPTError(f"{path} has the SHA-256 {found}, not {known.sha256}")
+    elif known.git is not None:
+        digest = git_hash(size)
+        digest.update(path.read_bytes())
+        if digest.hexdigest() != known.git:
+            raise PicoGPTError(f"{path} is in Git {digest.hexdigest()}, not {known.git}")
+
+
+def git_hash(size: int) -> hashlib._Hash:
+    """What becomes Git's name of a file of `size` bytes once it is given them."""
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
 def check_content(path: Path, name: str, directory: Path) -> None:
@@ -35,7 +47,7 @@ def check_content(path: Path, name: str, directory: Path) -> None:
             openai.read_hparams(path)
         case huggingface.CONFIG:
             huggingface.read_hparams(path)
-        case "encoder.json" | "vocab.json":
+        case _ if name.endswith(".json"):
             read_object(path, VOCABULARY_SIZE)
         case "vocab.bpe" | "merges.txt":
             check_merges(path)
@@ -50,14 +62,16 @@ def check_content(path: Path, name: str, directory: Path) -> None:
             check_tensors(tf_bundle.read_index(tf_bundle.index_path(prefix)), [path])
         case huggingface.WEIGHTS:
             huggingface.check_params(huggingface.read_tensors([path]), checkpoints.read_hparams(directory), path)
+        case _ if name.endswith(".safetensors"):  # one of several, which make the model together
+            huggingface.read_tensors([path])
 
 
 def verify(directory: Path) -> dict[str, str]:
     """Check all of a model: file -> what was found to be right. Raises `PicoGPTError` at the first that is not.
 
     An OpenAI checkpoint carries a checksum of every tensor. Hugging Face's format carries none: the files are held
-    against the list of SHA-256 that was written with them, and the released ones are known by theirs. Of others only
-    the structure can be checked.
+    against the list of SHA-256 that was written with them, or their names in Hugging Face's cache, and the released
+    ones are known by theirs. Of others only the structure can be checked.
     """
     _, params = checkpoints.read_checkpoint(directory)
     checkpoints.check_finite(params, str(directory))
@@ -73,13 +87,16 @@ def verify(directory: Path) -> dict[str, str]:
     for path in sorted(directory.iterdir()):
         if not path.is_file() or path.name.startswith(".") or path.name == CHECKSUMS:
             continue
-        released = facts(directory.name, path.name).sha256
+        released, cached = facts(directory.name, path.name).sha256, cached_facts(path)
+        check_facts(path, cached)
         if released is not None and released == (sums.get(path.name) or sha256(path)):
             found[path.name] = "the released file, by its SHA-256"
         elif path.name in tensors:
             found[path.name] = tensors[path.name]
         elif path.name in sums:
             found[path.name] = f"as {CHECKSUMS} has it"
+        elif cached.is_hashed:
+            found[path.name] = "as its name in Hugging Face's cache says"
         elif path.suffix == ".safetensors":
             found[path.name] = "whole, but the format has no checksums"
         else:
@@ -87,10 +104,20 @@ def verify(directory: Path) -> dict[str, str]:
     return found
 
 
+def cached_facts(path: Path) -> Facts:
+    """What Hugging Face's cache says of a file: it is a link to one that is called by its SHA-256, or Git's name."""
+    blob = path.resolve().name if path.is_symlink() else ""
+    return Facts(
+        sha256=blob if re.fullmatch("[0-9a-f]{64}", blob) else None,
+        git=blob if re.fullmatch("[0-9a-f]{40}", blob) else None,
+    )
+
+
 def check_merges(path: Path) -> None:
-    """A list of merges is a line that says the version, then two tokens a line."""
-    version, *merges = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    if not version.startswith("#version") or any(len(merge.split(" ")) != 2 for merge in merges if merge):
+    """A list of merges may begin with a line that says the version, and has two tokens a line."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    merges = lines[1:] if lines[0].startswith("#version") else lines
+    if not any(lines) or any(len(merge.split(" ")) != 2 for merge in merges if merge):
         raise PicoGPTError(f"{path} is not a list of merges: a line with #version, then two tokens a line")
 
 

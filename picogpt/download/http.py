@@ -1,7 +1,8 @@
 """Asking a server for a file: patience, and errors that say what to do.
 
 Nothing that a server sends is trusted: of an answer that is not the file only the head is read, a redirect is followed
-here and never from https to http, and no message has a password or a control character in it.
+here and never from https to http, a token goes to the server that it is for, and no message has a password or a control
+character in it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator
 from http.client import HTTPException
 from typing import NamedTuple
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
@@ -20,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, SSLError
 from urllib3.exceptions import HTTPError, LocationValueError, NameResolutionError
 
+from picogpt.download.access import authorization, server
 from picogpt.errors import NetworkError, PicoGPTError, printable
 
 BUSY = (429, 500, 502, 503, 504)
@@ -124,11 +126,6 @@ def redirected(place: str, location: str, shown: str) -> str:
     return urlunsplit(new._replace(netloc=f"{user}@{host}" if user and same else host))
 
 
-def server(address: SplitResult) -> tuple[str, str | None, int]:
-    """Scheme, host and port; raises ValueError or KeyError where there are none."""
-    return address.scheme, address.hostname, address.port or {"http": 80, "https": 443}[address.scheme]
-
-
 def ask(
     place: str,
     session: Session,
@@ -140,7 +137,9 @@ def ask(
 ) -> Response:
     """One request to `place`, for what messages call `shown`."""
     try:
-        return session.request(method, place, headers=headers, stream=True, timeout=policy.timeout)
+        return session.request(
+            method, place, headers=headers, auth=authorization(place), stream=True, timeout=policy.timeout
+        )
     except SSLError as error:  # raised "from None" like those below, since a library's message quotes the whole address
         raise PicoGPTError(
             f"{shown}: the server's certificate is not trusted ({reason(error)}); check the clock, "

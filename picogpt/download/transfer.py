@@ -13,6 +13,7 @@ from typing import Protocol
 
 from requests import Response, Session
 
+from picogpt.download.access import ASK_FOR_IT, REFUSED, is_hub
 from picogpt.download.catalogue import File
 from picogpt.download.contents import check_content
 from picogpt.download.http import (
@@ -96,6 +97,8 @@ class Transfer:
         with get(self.url, self.session, headers, self.policy) as response:
             if response.status_code == 200:  # from the beginning, because it must be or the server wants it so
                 remote, done = self.start(response), 0
+            elif response.status_code in REFUSED and is_hub(self.url):
+                raise PicoGPTError(f"{self.shown}: the server answers {response.status_code}; {ASK_FOR_IT}")
             elif response.status_code not in (206, 416):
                 raise NetworkError(
                     f"{self.shown}: the server answers {response.status_code} {quoted(response.reason or '')}"
@@ -104,7 +107,7 @@ class Transfer:
                 self.part.discard()
                 raise BrokenTransferError("the file has changed on the server")
             size = self.file.facts.size or remote.size
-            digest = Digest(self.file.facts.sha256 or remote.sha256, remote.md5)
+            digest = Digest(self.file.facts, remote)
             self.append(response, size, digest)
         self.verify(size, digest)
 
@@ -149,9 +152,15 @@ class Transfer:
             if size is not None and done > size:
                 raise PicoGPTError(f"it continues beyond its {size:,} bytes")
             digest.check()
+        except PicoGPTError as error:
+            self.part.discard()
+            raise BrokenTransferError(str(error)) from error
+        try:
             check_content(self.part.path, self.file.name, self.part.path.parent)
         except PicoGPTError as error:
             self.part.discard()
+            if self.file.facts.is_hashed:  # then it is the file that is meant, and would be so again
+                raise PicoGPTError(str(error).replace(str(self.part.path), self.shown)) from error
             raise BrokenTransferError(str(error)) from error
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,17 @@ def test_without_a_model_a_line_says_how_to_get_gpt2(
     monkeypatch.setattr(pretrained, "default_model", lambda models_dir: "shakespeare")
     assert main([PROMPT, "-n", "1"]) == 0
     assert "`picogpt download 124M` gets GPT-2" in capsys.readouterr().err
+
+
+def test_without_a_model_a_line_says_which_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(pretrained.find_model("shakespeare"), tmp_path / "models" / "124M")
+    monkeypatch.chdir(tmp_path)
+    assert main([PROMPT, "-n", "1"]) == 0
+    assert capsys.readouterr().err == "picogpt: the model is 124M, in models/124M\n"
+    assert main([PROMPT, "-n", "1", "--model", "124M"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_seeds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -203,3 +204,33 @@ def serving() -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def serve_hub(server: Server, repository: str, files: dict[str, bytes], store: str | None = None) -> str:
+    """Add a repository to a server, as Hugging Face's hub has it; returns the commit that is its main revision.
+
+    Weights are stored elsewhere, at `store` or on the server itself, and the redirect there says their size and
+    SHA-256. Of every other file the hub knows Git's name.
+    """
+    commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+    siblings: list[dict[str, object]] = []
+    for name, data in files.items():
+        sha256 = hashlib.sha256(data).hexdigest()
+        git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        file: dict[str, object] = {"rfilename": name, "size": len(data), "blobId": git}
+        place = f"/{repository}/resolve/{commit}/{name}"
+        if name.endswith((".safetensors", ".bin")):
+            file["lfs"] = {"sha256": sha256, "size": len(data), "pointerSize": 134}
+            server.files[f"/store/{sha256}"] = data
+            server.scripts[place] = says(
+                f"HTTP/1.1 302 Found\nLocation: {store or server.url}/store/{sha256}\nX-Repo-Commit: {commit}\n"
+                f'X-Linked-ETag: "{sha256}"\nX-Linked-Size: {len(data)}\nContent-Length: 0'
+            )
+        else:
+            server.files[place] = data
+        siblings.append(file)
+    answer = json.dumps({"id": repository, "sha": commit, "siblings": siblings, "tags": ["gpt2"]}).encode()
+    ok = says(f"HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: {len(answer)}", answer)
+    for revision in ("main", commit, "v1", "refs%2Fpr%2F1"):
+        server.scripts[f"/api/models/{repository}/revision/{revision}?blobs=true"] = ok
+    return commit
