@@ -10,7 +10,6 @@ from picogpt.checkpoints import huggingface, openai, tf_bundle
 from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object
-from picogpt.tokenizers import load_tokenizer
 from picogpt.tokenizers.base import VOCABULARY_SIZE
 
 
@@ -66,17 +65,17 @@ def verify(directory: Path) -> dict[str, str]:
     found = {}
     _, params = checkpoints.read_checkpoint(directory)
     checkpoints.check_finite(params, str(directory))
-    load_tokenizer(directory)
+    checkpoints.read_encoder(directory)
     if checkpoints.layout(directory) == "openai":
         _, index_path, *data_paths = openai.weight_files(directory)
         index = tf_bundle.read_index(index_path)
         check_tensors(index, data_paths)
         found = {path.name: f"all of {len(index.entries)} tensors match their checksums" for path in data_paths}
-    for path in sorted(directory.iterdir()):
+    for path in sorted(directory.iterdir()) if directory.is_dir() else [directory]:
         known = facts(directory.name, path.name)
         if known.sha256 is not None and sha256(path) == known.sha256:
             found[path.name] = "the released file, by its SHA-256"
-        elif path.suffix == ".safetensors":
+        elif path.suffix in (".safetensors", ".bin", ".pt", ".pth"):
             found[path.name] = "whole, but the format has no checksums"
         elif path.is_file() and not path.name.startswith("."):
             found.setdefault(path.name, "ok")
