@@ -74,12 +74,12 @@ def read_input(args: argparse.Namespace) -> str:
 
 def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
     """The released GPT-2s share a vocabulary, which is always at hand; others are read from their directory."""
-    from picogpt import pretrained
-    from picogpt.tokenizers import ByteLevelBPE, load_tokenizer
+    from picogpt import checkpoints, pretrained
+    from picogpt.tokenizers import ByteLevelBPE
 
     if pretrained.is_released(model):
         return ByteLevelBPE.gpt2()
-    return load_tokenizer(pretrained.find_model(model, models_dir))
+    return checkpoints.read_encoder(pretrained.find_model(model, models_dir))
 
 
 def in_colour() -> bool:
