@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picogpt.cli.options import Parser, add_models_dir_option
-from picogpt.cli.text import check_argument, encode, read_stdin
+from picogpt.cli.streams import in_colour
+from picogpt.cli.text import check_argument, encode, printable, read_stdin
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -82,10 +82,6 @@ def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
     return checkpoints.read_encoder(pretrained.find_model(model, models_dir))
 
 
-def in_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
     """The text with its tokens told apart; a line of the text is a line here."""
     pieces = [visible(tokenizer.decode_bytes([i])) for i in ids]
@@ -102,6 +98,4 @@ def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
 
 def visible(token: bytes) -> str:
     """The token's text, with escapes for what has no picture: control characters, and parts of characters."""
-    text = token.decode("utf-8", "backslashreplace")
-    escaped = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return "".join(escaped).replace("\\n", "\\n\n")
+    return printable(token.decode("utf-8", "backslashreplace")).replace("\\n", "\\n\n")
