@@ -148,10 +148,11 @@ def zipped(path: Path, pickled: bytes, storages: dict[str, bytes] | None = None)
 def test_a_pickle_that_would_run_a_command_runs_nothing(tmp_path: Path, protocol: int, kind: str) -> None:
     """The same bytes do run it under Python's own unpickler, so that the test can fail."""
     proof = tmp_path / "it ran"
-    for function, arguments, name in [
+    commands: list[tuple[Callable[..., Any], tuple[str, ...], str]] = [
         (os.system, (f"touch '{proof}'",), "posix.system"),
         (exec, (f"open({str(proof)!r}, 'w').close()",), "builtins.exec"),
-    ]:
+    ]
+    for function, arguments, name in commands:
         pickled = pickle.dumps({"model": Command(function, *arguments)}, protocol)
         if kind == "zip":
             zipped(tmp_path / "ckpt.pt", pickled)
