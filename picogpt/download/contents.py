@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from picogpt import checkpoints
 from picogpt.checkpoints import huggingface, openai, tf_bundle
+from picogpt.checkpoints.safetensors import Stored, read_safetensors
+from picogpt.checkpoints.torch_file import read_torch
 from picogpt.checksums import check_checksums, sha256
 from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
@@ -59,10 +62,16 @@ def check_content(path: Path, name: str, directory: Path) -> None:
         case _ if ".data-" in name:
             prefix = directory / name.partition(".data-")[0]
             check_tensors(tf_bundle.read_index(tf_bundle.index_path(prefix)), [path])
-        case huggingface.WEIGHTS:
-            huggingface.check_params(huggingface.read_tensors([path]), checkpoints.read_hparams(directory), path)
-        case _ if name.endswith(".safetensors"):  # one of several, which make the model together
-            huggingface.read_tensors([path])
+        case huggingface.WEIGHTS | huggingface.PICKLED:
+            tensors = huggingface.bare_names(stored_tensors(path, name), path)
+            huggingface.check_params(tensors, checkpoints.read_hparams(directory), path)
+        case _ if name.endswith((".safetensors", ".bin")):  # one of several, which make the model together
+            stored_tensors(path, name)
+
+
+def stored_tensors(path: Path, name: str) -> Mapping[str, Stored]:
+    """The tensors in a file that is to be called `name`; while it comes, its path has another ending."""
+    return read_safetensors(path) if name.endswith(".safetensors") else read_torch(path).tensors()
 
 
 def verify(directory: Path) -> dict[str, str]:

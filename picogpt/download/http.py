@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
-from requests import Response, Session
+from requests import PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, SSLError
 from urllib3.exceptions import HTTPError, LocationValueError, NameResolutionError
@@ -96,7 +96,8 @@ def follow(url: str, session: Session, headers: dict[str, str], policy: RetryPol
     history: list[Response] = []
     place = url
     while True:
-        response = ask(place, session, headers, policy, method, without_secrets(url), redirected=bool(history))
+        auth = authorization(place) or (anonymously if is_elsewhere(url, place) else None)
+        response = ask(place, session, headers, policy, method, without_secrets(url), auth, redirected=bool(history))
         response.history = list(history)
         location = response.headers.get("Location")
         if response.status_code not in MOVED or location is None:
@@ -106,6 +107,19 @@ def follow(url: str, session: Session, headers: dict[str, str], policy: RetryPol
             raise NetworkError(f"{without_secrets(url)}: the server redirects more than {MOST_REDIRECTS} times")
         history.append(response)
         place = redirected(place, location, without_secrets(url))
+
+
+def is_elsewhere(url: str, place: str) -> bool:
+    """Whether a redirect has led to another server than that of `url`, which no name and password are meant for."""
+    if place == url:
+        return False
+    old, new = urlsplit(url), urlsplit(place)
+    return new.username is None and server(old) != server(new)
+
+
+def anonymously(request: PreparedRequest) -> PreparedRequest:
+    """Keeps requests from looking into .netrc, whose default is meant for any host but those of redirects."""
+    return request
 
 
 def redirected(place: str, location: str, shown: str) -> str:
@@ -133,13 +147,12 @@ def ask(
     policy: RetryPolicy,
     method: str,
     shown: str,
+    auth: Callable[[PreparedRequest], PreparedRequest] | None,
     redirected: bool,
 ) -> Response:
-    """One request to `place`, for what messages call `shown`."""
+    """One request to `place`, for what messages call `shown`; without `auth` with that of the address or .netrc."""
     try:
-        return session.request(
-            method, place, headers=headers, auth=authorization(place), stream=True, timeout=policy.timeout
-        )
+        return session.request(method, place, headers=headers, auth=auth, stream=True, timeout=policy.timeout)
     except SSLError as error:  # raised "from None" like those below, since a library's message quotes the whole address
         raise PicoGPTError(
             f"{shown}: the server's certificate is not trusted ({reason(error)}); check the clock, "
@@ -181,14 +194,17 @@ def content_range(response: Response) -> tuple[int | None, int | None]:
 
 
 def without_secrets(url: str) -> str:
-    """The address as messages have it: without a name and password, and without a query, which can hold a token."""
-    try:
-        parts = urlsplit(url)
-        if not parts.netloc or parts.port == 0:  # asking for the port finds what is none
-            raise ValueError
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-    except ValueError:  # what is no address may have its password anywhere
-        return re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL).partition("?")[0]
+    """The address as messages have it: without a name and password, and without a query, which can hold a token.
+
+    A password may have slashes and question marks in it. Where there is an @ after one of them, nobody can say where
+    the password ends, and only the scheme is shown.
+    """
+    scheme, found, rest = url.partition("//") if "//" in url else ("", "", url)
+    host, *others = re.split(r"[/?#]", rest, maxsplit=1)
+    if "@" in "".join(others):
+        return f"{scheme}{found}…"
+    path = rest[len(host) :].partition("?")[0].partition("#")[0]
+    return f"{scheme}{found}{host.rpartition('@')[2]}{path}"
 
 
 def cause(error: BaseException) -> BaseException:

@@ -269,11 +269,13 @@ def with_password(url: str) -> str:
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("https://user:secret@host:81/a@b/c", "https://host:81/a@b/c"),
+        ("https://user:secret@host:81/a/b", "https://host:81/a/b"),
         ("https://secret@host/a?secret=1#secret", "https://host/a"),
         ("http://user:secret@[::1/x", "http://[::1/x"),
-        ("http://user:sec/ret@host/x", "http://host/x"),
-        ("http://user:sec#ret@host/x", "http://host/x"),
+        ("http://user:sec/ret@host/x", "http://…"),
+        ("https://user:1234/secret@host/x", "https://…"),
+        ("https://sec?ret@host/x", "https://…"),
+        ("http://user:sec#ret@host/x", "http://…"),
         ("http://user:s\necret@host:port/x", "http://host:port/x"),
         ("user:secret@host/x", "host/x"),
         ("http://", "http://"),
