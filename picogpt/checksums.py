@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from picogpt.errors import PicoGPTError
-from picogpt.files import CHECKSUMS, read_text, replacing
+from picogpt.files import CHECKSUMS, read_bounded, replacing
 
+LIST_SIZE = 1 << 20  # bytes; a model has tens of files
 LINE = re.compile(r"([0-9a-fA-F]{64}) [ *]([^/\\]+)")
 
 
@@ -33,7 +34,7 @@ def read_checksums(directory: Path) -> dict[str, str]:
     """Name -> SHA-256; nothing where there is no list. Raises `PicoGPTError` for what is no list of files here."""
     path = directory / CHECKSUMS
     sums = {}
-    for number, line in enumerate(read_text(path).splitlines() if path.is_file() else (), 1):
+    for number, line in enumerate(read_bounded(path, LIST_SIZE).splitlines() if path.is_file() else (), 1):
         if not (found := LINE.fullmatch(line)):
             raise PicoGPTError(
                 f"{path} has no SHA-256 and file name in line {number}; remove it, or get the model again"

@@ -18,7 +18,7 @@ from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.places import cached_models, cached_snapshot, hub_cache, search_path
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
-from picogpt.tokenizers import Tokenizer, load_tokenizer, stream_text
+from picogpt.tokenizers import Tokenizer, stream_text
 from picogpt.types import HParams, Params
 
 if TYPE_CHECKING:  # loads when it is first asked for
@@ -123,7 +123,7 @@ def load(
     """
     directory = find_model(name if name is not None else default_model(models_dir), models_dir)
     hparams, params = checkpoints.read_checkpoint(directory)
-    encoder = load_tokenizer(directory)
+    encoder = checkpoints.read_encoder(directory)
     if encoder.n_vocab > hparams["n_vocab"]:
         raise PicoGPTError(
             f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
@@ -182,11 +182,11 @@ def default_model(models_dir: str | os.PathLike[str] | None = None) -> str:
 
 
 def find_model(name: str | os.PathLike[str], models_dir: str | os.PathLike[str] | None = None) -> Path:
-    """The directory of a model that is called `name`, or that is `name`; raises `PicoGPTError` when there is none."""
+    """The directory or file of a model that is called `name`, or that is `name`; raises `PicoGPTError` for none."""
     places = possible_places(str(name), models_dir)
     for whole in filter(checkpoints.is_complete, places):
         return whole
-    for partial in filter(Path.is_dir, places):
+    for partial in filter(Path.exists, places):
         return partial  # whoever reads it will say what it lacks
     raise PicoGPTError(explain_absence(str(name), models_dir))
 

@@ -1,6 +1,6 @@
 """Checkpoints on the disk: formats -> flat `{name: array}` -> one table of names -> nested params.
 
-A layout is a set of files in one directory, recognised by its config: OpenAI's, or Hugging Face's.
+A layout is a set of files in one directory, or a single file. One of them tells it: a config, or the file itself.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from picogpt.checkpoints import huggingface, int8, openai
+from picogpt.checkpoints import foreign, huggingface, int8, nanogpt, openai
 from picogpt.checkpoints.huggingface import write as write_huggingface
 from picogpt.checkpoints.int8 import write as write_int8
 from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError, reason
+from picogpt.tokenizers import Tokenizer, load_tokenizer
 from picogpt.types import HParams, Params
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "non_finite",
     "param_shapes",
     "read_checkpoint",
+    "read_encoder",
     "read_hparams",
     "weight_files",
     "write_huggingface",
@@ -38,12 +40,14 @@ __all__ = [
     "write_openai",
 ]
 
-Layout = Literal["openai", "int8", "huggingface"]
-LAYOUTS: dict[Layout, tuple[str, ModuleType]] = {  # name -> the file that tells it, and who reads it
-    "openai": (openai.HPARAMS, openai),
-    "int8": (int8.WEIGHTS, int8),  # which has Hugging Face's config too, so it is looked for first
-    "huggingface": (huggingface.CONFIG, huggingface),
+Layout = Literal["openai", "int8", "nanogpt", "huggingface"]
+LAYOUTS: dict[Layout, ModuleType] = {  # in the order in which they are looked for
+    "openai": openai,
+    "int8": int8,  # before Hugging Face's, whose config it has too
+    "nanogpt": nanogpt,  # likewise, but only where there are no weights of Hugging Face's
+    "huggingface": huggingface,
 }
+SINGLE_FILES = (nanogpt,)
 
 
 @contextmanager
@@ -55,51 +59,60 @@ def readable() -> Iterator[None]:
         raise PicoGPTError(f"cannot read {reason(error)}") from error
 
 
-def layout(directory: Path) -> Layout:
-    """Which layout the directory has. Raises `PicoGPTError` when it has neither."""
-    for name, (config, _) in LAYOUTS.items():
-        if (directory / config).is_file():
-            return name
-    raise PicoGPTError(
-        f"{directory} holds no model: it has neither {openai.HPARAMS} (OpenAI's layout) "
-        f"nor {huggingface.CONFIG} (Hugging Face's)"
-    )
+def recognise(place: Path) -> tuple[Layout, Path]:
+    """Which layout a directory or a file has, and the file that tells it. Raises `PicoGPTError` when it has none."""
+    for name, reader in LAYOUTS.items():
+        if (path := reader.find(place)) is not None:
+            return name, path
+    raise PicoGPTError(foreign.explain(place))
 
 
-def weight_files(directory: Path) -> list[Path]:
+def layout(place: Path) -> Layout:
+    """Which layout the directory or file has. Raises `PicoGPTError` when it has none that is known."""
+    name, _ = recognise(place)
+    return name
+
+
+def weight_files(place: Path) -> list[Path]:
     """The files that hold the model's weights, whether they are there or not."""
-    _, reader = LAYOUTS[layout(directory)]
     with readable():
-        return reader.weight_files(directory)
+        return LAYOUTS[layout(place)].weight_files(place)
 
 
-def is_complete(directory: Path) -> bool:
-    """Whether the directory holds a model, and all of its weights."""
+def is_complete(place: Path) -> bool:
+    """Whether the directory or file holds a model, and all of its weights."""
     try:
         with readable():
-            return all(path.is_file() for path in weight_files(directory))
+            return all(path.is_file() for path in weight_files(place))
     except PicoGPTError:
         return False
 
 
-def read_hparams(directory: Path) -> HParams:
+def read_hparams(place: Path) -> HParams:
     """`n_vocab n_ctx n_embd n_head n_layer`, without touching the weights."""
-    config, reader = LAYOUTS[layout(directory)]
+    name, path = recognise(place)
     with readable():
-        return reader.read_hparams(directory / config)
+        return LAYOUTS[name].read_hparams(path)
 
 
-def read_checkpoint(directory: Path) -> tuple[HParams, Params]:
+def read_encoder(place: Path) -> Tokenizer:
+    """The model's tokenizer: of a checkpoint that is a single file, from what it says; else from the directory."""
+    reader = LAYOUTS[layout(place)]
+    with readable():
+        return reader.read_encoder(place) if reader in SINGLE_FILES else load_tokenizer(place)
+
+
+def read_checkpoint(place: Path) -> tuple[HParams, Params]:
     """The model's hparams, and its params in float32, read-only where they are mapped from the file.
 
     Raises `PicoGPTError` when a file is missing, cut short or damaged, and one that lists them when parameters
     are missing, unexpected or mis-shaped. Of OpenAI's layout the checksums are checked, of the others, which have
     none, that every number is finite.
     """
-    hparams = read_hparams(directory)
-    _, reader = LAYOUTS[layout(directory)]
+    hparams = read_hparams(place)
+    reader = LAYOUTS[layout(place)]
     with readable():
-        params = reader.read_params(directory, hparams)
+        params = reader.read_params(place, hparams)
     if reader is not openai:  # whose checksums say that these are the numbers that were written
-        check_finite(params, str(directory))
+        check_finite(params, str(place))
     return hparams, params

@@ -1,4 +1,4 @@
-"""Hugging Face's layout: `config.json`, and `model.safetensors` whole or in shards that an index lists."""
+"""Hugging Face's layout: `config.json`, and `model.safetensors` or `pytorch_model.bin`, whole or in shards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from picogpt.checkpoints.foreign import describe
 from picogpt.checkpoints.names import (
     HPARAMS,
     N_INNER,
@@ -21,6 +22,7 @@ from picogpt.checkpoints.names import (
     param_shapes,
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
+from picogpt.checkpoints.torch_file import read_torch
 from picogpt.checkpoints.variants import as_config_says, check_config, config_of, without_options
 from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError, shown
@@ -31,15 +33,23 @@ from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"  # what transformers wrote before 2023
+INDEX = ".index.json"  # ends the name of the file that lists the shards
+WEIGHT_NAMES = (WEIGHTS, WEIGHTS + INDEX, PICKLED, PICKLED + INDEX)
 MOST_FILES = 1000
 
 CONFIG_NAMES = {"n_vocab": "vocab_size", "n_ctx": "n_positions"}  # what the config calls otherwise than we do
 PREFIX = "transformer."  # the body's name within GPT2LMHeadModel; files of GPT2Model go without
+WRAPPERS = re.compile(r"(_orig_mod\.|module\.)*(transformer\.)?")  # of torch.compile, and of its data parallelism
 OUTPUT = "lm_head.weight"  # the output layer, where it is stored: the embedding once more
 BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # constants that old versions saved beside the weights
 
 SUPPORTED: dict[str, tuple[Any, ...]] = {"model_type": ("gpt2",), "add_cross_attention": (False,)}
+
+
+def find(place: Path) -> Path | None:
+    """The config that tells this layout."""
+    return path if (path := place / CONFIG).is_file() else None
 
 
 def read_hparams(path: Path) -> HParams:
@@ -51,7 +61,9 @@ def read_hparams(path: Path) -> HParams:
         if key in config and config[key] not in values
     ]
     if wrong:
-        raise PicoGPTError(f"{path} describes a model that is not GPT-2's: {', '.join(wrong)}")
+        raise PicoGPTError(
+            f"{path} describes a model that is not GPT-2's: {', '.join(wrong)}; transformers may read it"
+        )
     check_config(config, str(path))
     theirs = {name: CONFIG_NAMES.get(name, name) for name in (*HPARAMS, N_INNER)}
     hparams = check_hparams({name: config[key] for name, key in theirs.items() if key in config}, str(path))
@@ -62,32 +74,45 @@ def read_hparams(path: Path) -> HParams:
 
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the weights, present or not."""
-    index = directory / WEIGHTS_INDEX
-    if (directory / WEIGHTS).is_file() or not index.is_file():
-        return [directory / WEIGHTS]
+    for name in WEIGHT_NAMES:
+        if (directory / name).is_file():
+            return shards(directory / name) if name.endswith(INDEX) else [directory / name]
+    return [directory / WEIGHTS]
+
+
+def shards(index: Path) -> list[Path]:
+    """The files that an index names."""
     weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise PicoGPTError(f"{index} has no weight_map, which says what file each weight is in")
     names = {str(name) for name in weight_map.values()}
     if len(names) > MOST_FILES:
         raise PicoGPTError(f"{index} names {len(names):,} files of weights; more than {MOST_FILES:,} are not read")
-    return sorted(inside(directory, name, index) for name in names)
+    return sorted(inside(index.parent, name, index) for name in names)
 
 
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters in float32. Raises `PicoGPTError` when the files do not hold exactly the model's parameters."""
-    stored = read_tensors(weight_files(directory))
-    check_params(stored, hparams, directory)
+    paths = weight_files(directory)
+    if not paths[0].is_file() and (description := describe(directory)):
+        raise PicoGPTError(f"{directory} has no weights that are read here: {description}")
+    return params_of(read_tensors(paths), hparams, read_object(directory / CONFIG), directory)
+
+
+def params_of(stored: Mapping[str, Stored], hparams: HParams, config: Mapping[str, Any], source: Path) -> Params:
+    """The parameters that the tensors of `source` are, by their names without prefix, with what a config says."""
+    check_params(stored, hparams, source)
     flat = {path: widen(stored[huggingface_name(path)]) for path in param_shapes(hparams)}
-    config = read_object(directory / CONFIG)
     params = as_config_says(nest(flat), hparams["n_head"], config)
     if config.get("tie_word_embeddings", True) is False:
         if OUTPUT not in stored:
-            raise PicoGPTError(f"{directory / CONFIG} says that the output layer is untied, but there is no {OUTPUT}")
+            raise PicoGPTError(
+                f"{source} has a config that says that the output layer is untied, but there is no {OUTPUT}"
+            )
         return {**params, "wte": Untied(params["wte"], widen(stored[OUTPUT]))}
     if OUTPUT in stored and not np.array_equal(widen(stored[OUTPUT]), flat["wte"]):
         raise PicoGPTError(
-            f"{directory} has an {OUTPUT} that is not wte.weight, though its config ties the two "
+            f"{source} has an {OUTPUT} that is not wte.weight, though its config ties the two "
             f"(tie_word_embeddings); which of them is meant is not known"
         )
     return params
@@ -97,10 +122,19 @@ def read_tensors(paths: Iterable[Path]) -> dict[str, Stored]:
     """The tensors of all the files, by their names without prefix. Raises `PicoGPTError` where one is there twice."""
     tensors: dict[str, Stored] = {}
     for path in paths:
-        for name, tensor in read_safetensors(path).items():
-            if tensors.setdefault(name.removeprefix(PREFIX), tensor) is not tensor:
+        stored = read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path).tensors()
+        for name, tensor in bare_names(stored, path).items():
+            if tensors.setdefault(name, tensor) is not tensor:
                 raise PicoGPTError(f"{path} has {shown(name)}, which is stored already; download or copy it again")
     return tensors
+
+
+def bare_names(stored: Mapping[str, Stored], path: Path) -> dict[str, Stored]:
+    """The tensors by their names without prefix. Raises `PicoGPTError` where two are called alike."""
+    bare = {WRAPPERS.sub("", name, count=1): tensor for name, tensor in stored.items()}
+    if len(bare) < len(stored):
+        raise PicoGPTError(f"{path} has a weight twice, with a prefix and without; download or copy it again")
+    return bare
 
 
 def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -> None:

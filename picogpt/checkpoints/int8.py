@@ -27,6 +27,11 @@ WEIGHTS = "int8.safetensors"
 Q, SCALE = ".q", ".scale"
 
 
+def find(place: Path) -> Path | None:
+    """The file that tells this layout."""
+    return path if (path := place / WEIGHTS).is_file() else None
+
+
 def read_hparams(path: Path) -> HParams:
     """The model's five numbers, from the config beside `path`."""
     return huggingface.read_hparams(path.with_name(huggingface.CONFIG))

@@ -32,6 +32,11 @@ OPTIMIZER = re.compile(r"global_step|beta[12]_power(_\d+)?|.*/(Adam|Adam_1|Momen
 CHECKPOINT_SIZE = 1 << 16  # bytes; TensorFlow lists the last few checkpoints in it
 
 
+def find(place: Path) -> Path | None:
+    """The file that tells this layout."""
+    return path if (path := place / HPARAMS).is_file() else None
+
+
 def read_hparams(path: Path) -> HParams:
     """The five numbers in an `hparams.json`."""
     return check_hparams(read_object(path), str(path))

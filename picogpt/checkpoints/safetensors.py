@@ -14,23 +14,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.checkpoints.foreign import check_pointer
 from picogpt.errors import PicoGPTError, listed
 from picogpt.files import Bytes, map_file, parse_json, replacing, require_files, write_array
 from picogpt.types import Array
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
-SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}  # bytes a number
+SIZES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # in bytes
 LENGTH_SIZE = 8  # the header's length stands before it
 HEADER_SIZE = 1 << 21  # bytes; GPT-2's largest has 70,000
 
 
 class Stored(NamedTuple):
-    """A tensor as it lies in the file: where that is, the format's name of its dtype, its shape, its bytes."""
+    """A tensor as it lies in the file: where that is, the format's name of its dtype, its shape, its bytes.
+
+    They are in C order, but for files that say otherwise: then `strides` count the numbers between neighbours.
+    """
 
     place: str
     code: str
     shape: tuple[int, ...]
     data: Bytes
+    strides: tuple[int, ...] | None = None
 
 
 def read_safetensors(path: Path) -> dict[str, Stored]:
@@ -39,6 +44,7 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
 
     require_files([path])
     file = map_file(path)
+    check_pointer(path, file)
     start = LENGTH_SIZE + int.from_bytes(file[:LENGTH_SIZE].tobytes(), "little")
     if HEADER_SIZE < start <= len(file):
         raise PicoGPTError(f"{path} has a header of {start:,} bytes; no model that is read needs so many")
@@ -71,6 +77,8 @@ def widen(tensor: Stored) -> Array:
         case code:
             raise PicoGPTError(f"{tensor.place} is stored as {code}; only {', '.join(CODES.values())} are read")
     wide.flags.writeable = False  # as in a mapped file: what is loaded is the same for everybody who holds it
+    if tensor.strides:
+        return np.ndarray(tensor.shape, wide.dtype, wide, strides=[stride * wide.itemsize for stride in tensor.strides])
     return wide.reshape(tensor.shape)
 
 

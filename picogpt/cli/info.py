@@ -7,7 +7,12 @@ from pathlib import Path
 
 from picogpt.cli.options import Parser, add_models_dir_option
 
-LAYOUT_NAMES = {"openai": "OpenAI's", "huggingface": "Hugging Face's", "int8": "picogpt's int8"}
+LAYOUT_NAMES = {
+    "openai": "OpenAI's",
+    "huggingface": "Hugging Face's",
+    "int8": "picogpt's int8",
+    "nanogpt": "nanoGPT's",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +49,11 @@ def main(argv: list[str]) -> int:
 
 def print_files(directory: Path, needed: list[Path]) -> None:
     """A line for each file, with its size in bytes; files that the model needs and lacks are listed too."""
-    present = {path for path in directory.iterdir() if path.is_file() and not path.name.startswith(".")}
+    if directory.is_file():
+        directory, paths = directory.parent, [directory]
+    else:
+        paths = list(directory.iterdir())
+    present = {path for path in paths if path.is_file() and not path.name.startswith(".")}
     sizes = {path: f"{path.stat().st_size:,}" for path in present}
     paths = sorted(present | set(needed))
     width = max(len(str(path.relative_to(directory))) for path in paths)

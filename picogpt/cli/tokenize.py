@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picogpt.cli.options import Parser, add_models_dir_option
-from picogpt.cli.text import check_argument, encode, read_stdin
+from picogpt.cli.streams import in_colour
+from picogpt.cli.text import check_argument, encode, printable, read_stdin
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -74,16 +74,12 @@ def read_input(args: argparse.Namespace) -> str:
 
 def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
     """The released GPT-2s share a vocabulary, which is always at hand; others are read from their directory."""
-    from picogpt import pretrained
-    from picogpt.tokenizers import ByteLevelBPE, load_tokenizer
+    from picogpt import checkpoints, pretrained
+    from picogpt.tokenizers import ByteLevelBPE
 
     if pretrained.is_released(model):
         return ByteLevelBPE.gpt2()
-    return load_tokenizer(pretrained.find_model(model, models_dir))
-
-
-def in_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return checkpoints.read_encoder(pretrained.find_model(model, models_dir))
 
 
 def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
@@ -102,6 +98,4 @@ def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
 
 def visible(token: bytes) -> str:
     """The token's text, with escapes for what has no picture: control characters, and parts of characters."""
-    text = token.decode("utf-8", "backslashreplace")
-    escaped = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return "".join(escaped).replace("\\n", "\\n\n")
+    return printable(token.decode("utf-8", "backslashreplace")).replace("\\n", "\\n\n")

@@ -151,9 +151,9 @@ def make_tokenizer(kind: str, text: str, n_vocab: int) -> Tokenizer:
         return tokenizers.CharTokenizer.from_text(text)
     if kind == "word":
         return tokenizers.WordTokenizer.from_text(train_text, ["<|endoftext|>", "<|unk|>"])
-    from picogpt.pretrained import find_model
+    from picogpt import checkpoints, pretrained
 
-    return tokenizers.load_tokenizer(find_model(kind))
+    return checkpoints.read_encoder(pretrained.find_model(kind))
 
 
 def train(run: Run, n_threads: int, eval_every: int, save_every: int) -> int:

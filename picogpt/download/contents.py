@@ -12,7 +12,6 @@ from picogpt.checksums import check_checksums, sha256
 from picogpt.download.catalogue import Facts, facts
 from picogpt.errors import PicoGPTError
 from picogpt.files import CHECKSUMS, read_object
-from picogpt.tokenizers import load_tokenizer
 from picogpt.tokenizers.base import VOCABULARY_SIZE
 
 
@@ -75,16 +74,16 @@ def verify(directory: Path) -> dict[str, str]:
     """
     _, params = checkpoints.read_checkpoint(directory)
     checkpoints.check_finite(params, str(directory))
-    load_tokenizer(directory)
+    checkpoints.read_encoder(directory)
     tensors = {}
     if checkpoints.layout(directory) == "openai":
         _, index_path, *data_paths = openai.weight_files(directory)
         index = tf_bundle.read_index(index_path)
         check_tensors(index, data_paths)
         tensors = {path.name: f"all of {len(index.entries)} tensors match their checksums" for path in data_paths}
-    sums = check_checksums(directory)
+    sums = check_checksums(directory) if directory.is_dir() else {}
     found = {}
-    for path in sorted(directory.iterdir()):
+    for path in sorted(directory.iterdir()) if directory.is_dir() else [directory]:
         if not path.is_file() or path.name.startswith(".") or path.name == CHECKSUMS:
             continue
         released, cached = facts(directory.name, path.name).sha256, cached_facts(path)
@@ -97,7 +96,7 @@ def verify(directory: Path) -> dict[str, str]:
             found[path.name] = f"as {CHECKSUMS} has it"
         elif cached.is_hashed:
             found[path.name] = "as its name in Hugging Face's cache says"
-        elif path.suffix == ".safetensors":
+        elif path.suffix in (".safetensors", ".bin", ".pt", ".pth"):
             found[path.name] = "whole, but the format has no checksums"
         else:
             found[path.name] = "ok"

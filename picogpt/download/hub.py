@@ -26,8 +26,8 @@ NAME = re.compile(rf"(?P<repository>{PART}/{PART})(@(?P<revision>{PART}(/{PART})
 
 # Of the weights the first kind that is there is taken: a file, or several that an index lists.
 WEIGHTS = (
-    (huggingface.WEIGHTS, huggingface.WEIGHTS_INDEX, re.compile(r"model-\d{5}-of-\d{5}\.safetensors")),
-    ("pytorch_model.bin", "pytorch_model.bin.index.json", re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")),
+    (huggingface.WEIGHTS, huggingface.WEIGHTS + huggingface.INDEX, re.compile(r"model-\d{5}-of-\d{5}\.safetensors")),
+    (huggingface.PICKLED, huggingface.PICKLED + huggingface.INDEX, re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")),
 )
 SETTINGS = (  # of the tokenizer, and of how a text ends
     "added_tokens.json",
