@@ -103,7 +103,7 @@ def ask(url: str, repository: str, revision: str, policy: RetryPolicy) -> bytes:
     with open_session(policy) as session, get(url, session, {}, policy) as response:
         code = response.headers.get("X-Error-Code", "")
         if code == "RevisionNotFound":
-            raise PicoGPTError(f"{repository} has no revision {revision}; leave @{revision} out for its main one")
+            raise PicoGPTError(f"{repository} has no revision {revision}; choose another, or leave @REVISION out")
         if response.status_code in REFUSED or code == "RepoNotFound":
             raise PicoGPTError(f"{place}: there is no {repository}, or it is private; check the name, or {ASK_FOR_IT}")
         if response.status_code == 404:
