@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picogpt.cli import views
 from picogpt.cli.grid import terminal_width
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.results import without_nan
@@ -47,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--shapes", action="store_true", help="each value's shape and norm, and the line of model.py that made it")
     add("--json", action="store_true", help="print what was asked for as JSON")
     add("--npz", type=Path, metavar="FILE", help="write every value into an .npz file")
+    add("--plot", type=Path, metavar="FILE", help="draw what was asked for into a .png or .svg (needs matplotlib)")
     return parser
 
 
@@ -55,10 +55,16 @@ def main(argv: list[str]) -> int:
     if args.prompt is None and sys.stdin is not None and sys.stdin.isatty():
         raise PicoGPTError("there is no prompt: give it in quotes, or pipe it in")
     prompt = read_stdin() if args.prompt is None else check_argument(args.prompt, "the prompt")
+    from picogpt.cli import views
+
     look = Look(args, prompt, load_model(args))
     report = look.report()
     if args.npz is not None:
         write_npz(args.npz, look.values)
+    if args.plot is not None:
+        from picogpt.inspection.plot import draw
+
+        draw(args.plot, report)
     if args.json:
         print(json.dumps(without_nan(report), ensure_ascii=False, allow_nan=False))
     elif report:
