@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print what was asked for as JSON")
     add("--npz", type=Path, metavar="FILE", help="write every value into an .npz file")
     add("--plot", type=Path, metavar="FILE", help="draw what was asked for into a .png or .svg (needs matplotlib)")
+    add("--html", type=Path, metavar="FILE", help="write a page to explore: attention, lens, next tokens, shapes")
     return parser
 
 
@@ -61,6 +62,8 @@ def main(argv: list[str]) -> int:
     report = look.report()
     if args.npz is not None:
         write_npz(args.npz, look.values)
+    if args.html is not None:
+        write_page(args.html, look.values)
     if args.plot is not None:
         from picogpt.inspection.plot import draw
 
@@ -90,7 +93,7 @@ class Look:
             self.ablated = heads(args.ablate, self.n_layer, self.n_head)
         if args.attribution is not None:
             self.target = token_id(model.encoder, check_argument(args.attribution, "the token"))
-        self.writes = args.npz is not None
+        self.writes = args.npz is not None or args.html is not None
         chosen = args.attention or args.heads or args.attribution or args.ablate or args.shapes
         self.by_default = not chosen and (args.json or not self.writes)
 
@@ -102,6 +105,7 @@ class Look:
         changes = without_heads(self.model.params, self.n_head, self.ablated or ())
         names = None if self.writes or self.args.shapes else list(self.names())
         values = trace(self.ids, self.model.params, self.n_head, names, changes=changes)
+        values.model = self.model
         values.tokens = token_texts(self.model.encoder, values.ids)
         return values
 
@@ -185,6 +189,14 @@ def one_head(text: str, n_layer: int, n_head: int) -> tuple[int, int]:
     if len(named) > 1:
         raise PicoGPTError(f"--attention shows one head, and {text!r} names {len(named)}; --heads shows them all")
     return named[0]
+
+
+def write_page(path: Path, values: Trace) -> None:
+    """One HTML file that needs no other."""
+    from picogpt.files import write_text
+    from picogpt.inspection.page import page
+
+    write_text(path, page(values))
 
 
 def write_npz(path: Path, values: Trace) -> None:

@@ -164,6 +164,14 @@ def test_every_value_in_a_file(look: Any, model: Any, tmp_path: Path) -> None:
             np.testing.assert_array_equal(file[name], array)
 
 
+def test_a_page(look: Any, model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    assert look("--html", path) == ""
+    assert path.read_text(encoding="utf-8") == inspection.page(model.trace(PROMPT))
+    assert look("--html", path, "--ablate", "4.1")
+    assert path.read_text(encoding="utf-8") != inspection.page(model.trace(PROMPT))  # it is that of the changed pass
+
+
 @pytest.mark.parametrize(
     "asked", [(), ("--attention", "4.1"), ("--heads",), ("--attribution", " RICHARD")], ids=lambda asked: "".join(asked)
 )
