@@ -90,14 +90,7 @@ def draw_lens(figure: Figure, found: Sequence[Any], labels: Sequence[str]) -> No
             for position, (best, *_) in enumerate(rows):
                 colour = "black" if best["probability"] > 0.6 else "white"
                 text = printable(best["token"])
-                style: dict[str, Any] = {
-                    "ha": "center",
-                    "va": "center",
-                    "fontsize": 7,
-                    "color": colour,
-                    "parse_math": False,
-                }
-                axes.text(layer, position, text, clip_on=True, parse_math=False, **style)
+                axes.text(layer, position, text, ha="center", va="center", fontsize=7, color=colour, parse_math=False)
     figure.colorbar(image, label="probability")
 
 
