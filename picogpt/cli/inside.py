@@ -95,7 +95,7 @@ class Look:
             self.target = token_id(model.encoder, check_argument(args.attribution, "the token"))
         self.writes = args.npz is not None or args.html is not None
         chosen = args.attention or args.heads or args.attribution or args.ablate or args.shapes
-        self.by_default = not chosen and (args.json or not self.writes)
+        self.by_default = not chosen and bool(args.json or args.plot or not self.writes)
 
     @cached_property
     def values(self) -> Trace:
@@ -105,6 +105,7 @@ class Look:
         changes = without_heads(self.model.params, self.n_head, self.ablated or ())
         names = None if self.writes or self.args.shapes else list(self.names())
         values = trace(self.ids, self.model.params, self.n_head, names, changes=changes)
+        check_finite(values, self.model)
         values.model = self.model
         values.tokens = token_texts(self.model.encoder, values.ids)
         return values
@@ -159,10 +160,21 @@ class Look:
 
         last = "ln_final.normalized"
         before = trace(self.ids, self.model.params, self.n_head, last)
+        check_finite(before, self.model)
         of_before, of_after = (
             project(values[last][-1:], self.model.params["wte"])[0] for values in (before, self.values)
         )
         return report.change_rows(self.model.encoder, of_before, of_after, max(5, self.args.k))
+
+
+def check_finite(values: Trace, model: GPT2) -> None:
+    """Raises `PicoGPTError`, which names the weights to blame, where the last hidden states are not finite."""
+    import numpy as np
+
+    from picogpt.checkpoints.names import explain_non_finite
+
+    if not np.isfinite(values["ln_final.normalized"]).all():
+        raise explain_non_finite(model.params)
 
 
 def heads(text: str, n_layer: int, n_head: int) -> list[tuple[int, int]]:

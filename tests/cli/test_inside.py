@@ -184,6 +184,8 @@ def test_a_picture(look: Any, tmp_path: Path, asked: tuple[str, ...]) -> None:
 
 
 def test_pictures_that_cannot_be(look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look("--html", tmp_path / "page.html", "--plot", tmp_path / "lens.png")  # a page alone needs no table
+    assert (tmp_path / "lens.png").exists()
     look("--attention", "0.0", "--plot", tmp_path / "dollars.png", prompt="$a^ $b^ \t\\x $")
     assert (tmp_path / "dollars.png").read_bytes().startswith(b"\x89PNG")
     assert "cannot be written" in look("--plot", tmp_path / "words.nonsense", status=2)
