@@ -89,6 +89,7 @@ class GPT2(NamedTuple):
 
         ids = self.prompt_ids(prompt, allowed_special)
         trace = inspection.trace(ids, self.params, self.hparams["n_head"], names)
+        trace.model = self
         trace.tokens = inspection.token_texts(self.encoder, ids)
         return trace
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picogpt.cli import views
 from picogpt.cli.grid import terminal_width
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.results import without_nan
@@ -47,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     add("--shapes", action="store_true", help="each value's shape and norm, and the line of model.py that made it")
     add("--json", action="store_true", help="print what was asked for as JSON")
     add("--npz", type=Path, metavar="FILE", help="write every value into an .npz file")
+    add("--plot", type=Path, metavar="FILE", help="draw what was asked for into a .png or .svg (needs matplotlib)")
+    add("--html", type=Path, metavar="FILE", help="write a page to explore: attention, lens, next tokens, shapes")
     return parser
 
 
@@ -55,10 +56,18 @@ def main(argv: list[str]) -> int:
     if args.prompt is None and sys.stdin is not None and sys.stdin.isatty():
         raise PicoGPTError("there is no prompt: give it in quotes, or pipe it in")
     prompt = read_stdin() if args.prompt is None else check_argument(args.prompt, "the prompt")
+    from picogpt.cli import views
+
     look = Look(args, prompt, load_model(args))
     report = look.report()
     if args.npz is not None:
         write_npz(args.npz, look.values)
+    if args.html is not None:
+        write_page(args.html, look.values)
+    if args.plot is not None:
+        from picogpt.inspection.plot import draw
+
+        draw(args.plot, report)
     if args.json:
         print(json.dumps(without_nan(report), ensure_ascii=False, allow_nan=False))
     elif report:
@@ -84,9 +93,9 @@ class Look:
             self.ablated = heads(args.ablate, self.n_layer, self.n_head)
         if args.attribution is not None:
             self.target = token_id(model.encoder, check_argument(args.attribution, "the token"))
-        self.writes = args.npz is not None
+        self.writes = args.npz is not None or args.html is not None
         chosen = args.attention or args.heads or args.attribution or args.ablate or args.shapes
-        self.by_default = not chosen and (args.json or not self.writes)
+        self.by_default = not chosen and bool(args.json or args.plot or not self.writes)
 
     @cached_property
     def values(self) -> Trace:
@@ -96,6 +105,8 @@ class Look:
         changes = without_heads(self.model.params, self.n_head, self.ablated or ())
         names = None if self.writes or self.args.shapes else list(self.names())
         values = trace(self.ids, self.model.params, self.n_head, names, changes=changes)
+        check_finite(values, self.model)
+        values.model = self.model
         values.tokens = token_texts(self.model.encoder, values.ids)
         return values
 
@@ -149,10 +160,21 @@ class Look:
 
         last = "ln_final.normalized"
         before = trace(self.ids, self.model.params, self.n_head, last)
+        check_finite(before, self.model)
         of_before, of_after = (
             project(values[last][-1:], self.model.params["wte"])[0] for values in (before, self.values)
         )
         return report.change_rows(self.model.encoder, of_before, of_after, max(5, self.args.k))
+
+
+def check_finite(values: Trace, model: GPT2) -> None:
+    """Raises `PicoGPTError`, which names the weights to blame, where the last hidden states are not finite."""
+    import numpy as np
+
+    from picogpt.checkpoints.names import explain_non_finite
+
+    if not np.isfinite(values["ln_final.normalized"]).all():
+        raise explain_non_finite(model.params)
 
 
 def heads(text: str, n_layer: int, n_head: int) -> list[tuple[int, int]]:
@@ -179,6 +201,14 @@ def one_head(text: str, n_layer: int, n_head: int) -> tuple[int, int]:
     if len(named) > 1:
         raise PicoGPTError(f"--attention shows one head, and {text!r} names {len(named)}; --heads shows them all")
     return named[0]
+
+
+def write_page(path: Path, values: Trace) -> None:
+    """One HTML file that needs no other."""
+    from picogpt.files import write_text
+    from picogpt.inspection.page import page
+
+    write_text(path, page(values))
 
 
 def write_npz(path: Path, values: Trace) -> None:

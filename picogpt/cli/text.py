@@ -30,11 +30,6 @@ def decode_utf8(data: bytes, what: str) -> str:
         raise PicoGPTError(f"{what} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None
 
 
-def printable(text: str) -> str:
-    """The text with escapes for what has no picture, such as control characters."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def add_special_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--special",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from picogpt.cli.options import Parser, add_models_dir_option
 from picogpt.cli.streams import in_colour
-from picogpt.cli.text import check_argument, encode, printable, read_stdin
+from picogpt.cli.text import check_argument, encode, read_stdin
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -98,4 +98,6 @@ def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
 
 def visible(token: bytes) -> str:
     """The token's text, with escapes for what has no picture: control characters, and parts of characters."""
+    from picogpt.tokenizers import printable
+
     return printable(token.decode("utf-8", "backslashreplace")).replace("\\n", "\\n\n")

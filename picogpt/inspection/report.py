@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from picogpt.inspection.attribution import direct_logit_attribution
 from picogpt.inspection.lens import LogitLens, log_softmax
 from picogpt.inspection.sources import source_lines
-from picogpt.inspection.targets import token_texts
+from picogpt.inspection.targets import Model, token_texts
 from picogpt.inspection.trace import Trace
 from picogpt.tokenizers import Tokenizer
-from picogpt.types import Array, HParams, Ids, Params
+from picogpt.types import Array, Ids
 
 Row = dict[str, Any]  # column -> value
-
-
-class Model(Protocol):
-    """What is needed of a model to say in words what a trace holds."""
-
-    @property
-    def encoder(self) -> Tokenizer:
-        """Says which text a token is."""
-
-    @property
-    def hparams(self) -> HParams:
-        """The model's sizes."""
-
-    @property
-    def params(self) -> Params:
-        """The parameter tree."""
 
 
 def token_rows(encoder: Tokenizer, ids: Ids) -> list[Row]:

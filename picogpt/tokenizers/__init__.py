@@ -14,7 +14,7 @@ from pathlib import Path
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import bpe_files, vocabulary
-from picogpt.tokenizers.base import SpecialTokens, Tokenizer, stream_text, token_bytes
+from picogpt.tokenizers.base import SpecialTokens, Tokenizer, printable, stream_text, token_bytes
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
 from picogpt.tokenizers.char import CharTokenizer
@@ -29,6 +29,7 @@ __all__ = [
     "WhitespaceTokenizer",
     "WordTokenizer",
     "load_tokenizer",
+    "printable",
     "stream_text",
     "token_bytes",
     "train_bpe",

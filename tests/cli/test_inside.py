@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,36 @@ def test_every_value_in_a_file(look: Any, model: Any, tmp_path: Path) -> None:
         assert file["tokens"].tolist() == TOKENS
         for name, array in values.items():
             np.testing.assert_array_equal(file[name], array)
+
+
+def test_a_page(look: Any, model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    assert look("--html", path) == ""
+    assert path.read_text(encoding="utf-8") == inspection.page(model.trace(PROMPT))
+    assert look("--html", path, "--ablate", "4.1")
+    assert path.read_text(encoding="utf-8") != inspection.page(model.trace(PROMPT))  # it is that of the changed pass
+
+
+@pytest.mark.parametrize(
+    "asked", [(), ("--attention", "4.1"), ("--heads",), ("--attribution", " RICHARD")], ids=lambda asked: "".join(asked)
+)
+def test_a_picture(look: Any, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    path = tmp_path / "picture.svg"
+    assert look(*asked, "--plot", path)  # the table comes all the same
+    picture = path.read_text(encoding="utf-8")
+    assert "<svg" in picture
+    assert "<image" in picture
+
+
+def test_pictures_that_cannot_be(look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look("--html", tmp_path / "page.html", "--plot", tmp_path / "lens.png")  # a page alone needs no table
+    assert (tmp_path / "lens.png").exists()
+    look("--attention", "0.0", "--plot", tmp_path / "dollars.png", prompt="$a^ $b^ \t\\x $")
+    assert (tmp_path / "dollars.png").read_bytes().startswith(b"\x89PNG")
+    assert "cannot be written" in look("--plot", tmp_path / "words.nonsense", status=2)
+    assert "there is nothing to draw" in look("--shapes", "--plot", tmp_path / "a.png", status=2)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "pip install matplotlib" in look("--plot", tmp_path / "a.png", status=2)
 
 
 @pytest.mark.parametrize(
