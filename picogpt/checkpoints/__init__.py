@@ -96,10 +96,10 @@ def read_hparams(place: Path) -> HParams:
 
 
 def read_encoder(place: Path) -> Tokenizer:
-    """The model's tokenizer: of a checkpoint that is a single file, from what it says; else from the directory."""
-    reader = LAYOUTS[layout(place)]
+    """The model's tokenizer: of a checkpoint that is a single file, what that says; else from the directory."""
     with readable():
-        return reader.read_encoder(place) if reader in SINGLE_FILES else load_tokenizer(place)
+        reader = next((reader for reader in SINGLE_FILES if reader.find(place)), None)
+        return reader.read_encoder(place) if reader else load_tokenizer(place)
 
 
 def read_checkpoint(place: Path) -> tuple[HParams, Params]:

@@ -24,7 +24,7 @@ KINDS = {  # names -> what such a file is, and what to do
     "*.ckpt": ("PyTorch Lightning's checkpoint, or a part of TensorFlow's", "call the former .pt"),
 }
 PARTS = ("model.safetensors", "pytorch_model.bin", "config.json", "hparams.json", "int8.safetensors", "checkpoint")
-READ = "a model is a directory with hparams.json (OpenAI's) or config.json (Hugging Face's), or a ckpt.pt (nanoGPT's)"
+LAYOUTS = "hparams.json (OpenAI's layout) nor config.json (Hugging Face's) nor a checkpoint like ckpt.pt (nanoGPT's)"
 POINTER = b"version https://git-lfs"
 
 
@@ -46,8 +46,8 @@ def explain(place: Path) -> str:
     if place.is_file():
         if place.name in PARTS or place.suffix == ".safetensors":
             return f"{place} is a part of a model; give its directory, {place.parent}"
-        return f"{place} is not a model: {READ}"
-    return f"{place} holds no model: {READ}"
+        return f"{place} is not a model: its name tells no format of weights"
+    return f"{place} holds no model: it has neither {LAYOUTS}"
 
 
 def check_pointer(path: Path, file: Bytes) -> None:

@@ -94,7 +94,7 @@ def shards(index: Path) -> list[Path]:
 def read_params(directory: Path, hparams: HParams) -> Params:
     """The parameters in float32. Raises `PicoGPTError` when the files do not hold exactly the model's parameters."""
     paths = weight_files(directory)
-    if not paths[0].is_file() and (description := describe(directory)):
+    if not any(path.is_file() for path in paths) and (description := describe(directory)):
         raise PicoGPTError(f"{directory} has no weights that are read here: {description}")
     return params_of(read_tensors(paths), hparams, read_object(directory / CONFIG), directory)
 
@@ -122,7 +122,8 @@ def read_tensors(paths: Iterable[Path]) -> dict[str, Stored]:
     """The tensors of all the files, by their names without prefix. Raises `PicoGPTError` where one is there twice."""
     tensors: dict[str, Stored] = {}
     for path in paths:
-        stored = read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path).tensors()
+        # a file that is still being fetched has an ending of its own
+        stored = read_safetensors(path) if ".safetensors" in path.name else read_torch(path).tensors()
         for name, tensor in bare_names(stored, path).items():
             if tensors.setdefault(name, tensor) is not tensor:
                 raise PicoGPTError(f"{path} has {shown(name)}, which is stored already; download or copy it again")

@@ -151,6 +151,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def transposed(tensor: Stored) -> Stored:
     """The same numbers, of which the columns are called rows."""
+    if len(tensor.shape) != 2:
+        return tensor  # it will be found mis-shaped
     n_rows, n_columns = tensor.shape
     row, column = tensor.strides or (n_columns, 1)
     return tensor._replace(shape=(n_columns, n_rows), strides=(column, row))

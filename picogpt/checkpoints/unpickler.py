@@ -1,14 +1,14 @@
 """Pickles, as far as torch's files need them: plain values are built, and nothing that a file names is ever called.
 
 Python's own unpickler imports and calls what a file tells it to, so that a file of weights can run any command, and
-it takes memory by numbers in the file. Here the standard library only cuts the file into its instructions, which
-`pickletools` describes. A name stands for a function of ours or for nothing at all, and any other name is refused.
+it takes memory by numbers in the file. Here the standard library only tells the instructions apart, with `pickletools`.
+A name stands for a function of ours or for nothing at all, and any other name is refused.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from picogpt.errors import PicoGPTError, listed, shown
@@ -18,11 +18,17 @@ STACK_SIZE = 10_000  # values that wait for their container; a pickler writes a 
 VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 # instructions whose argument is the value itself
 LITERALS = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("BINSTRING", "SHORT_BINSTRING", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("BINBYTES", "SHORT_BINBYTES"),
 }
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+INSTRUCTIONS = {
+    *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "EMPTY_DICT", "EMPTY_LIST", "TUPLE"),
+    *("APPEND", "APPENDS", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
+    *("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
+    *(*VALUES, *LITERALS, *TUPLES),
+}
 
 
 class Name(NamedTuple):
@@ -46,18 +52,35 @@ def unpickle(
     `functions` are the names that it may use; `persistent` makes a value of what stands for data outside the pickle.
     Raises `PicoGPTError` for any other name and for what is not a whole pickle.
     """
-    import pickletools  # here and not above, since only these files need it
-
     machine = Machine(source, functions, persistent)
     try:
-        for instruction, argument, _ in pickletools.genops(file):
-            machine.run(instruction.name, argument)
+        for name, argument in instructions(file, source):
+            machine.run(name, argument)
     except PicoGPTError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error) as error:
         reason = listed([f"{type(error).__name__}: {error}"])
         raise PicoGPTError(f"{source} is not a whole pickle of a checkpoint ({reason})") from error
     return machine.stack[-1]
+
+
+def instructions(file: BinaryIO, source: str) -> Iterator[tuple[str, Any]]:
+    """The names and arguments of a pickle's instructions, to its last. Those in text, of before 2003, are not read."""
+    import pickletools  # here and not above, since only these files need it
+
+    known = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+    name = ""
+    while name != "STOP":
+        code = file.read(1)
+        if code not in known:
+            raise ValueError(f"{code!r} is no instruction")
+        name, reader = known[code].name, known[code].arg
+        if name not in INSTRUCTIONS:
+            raise PicoGPTError(f"{source} uses the pickle instruction {name}, which is not read")
+        if name == "GLOBAL":  # two lines as they are; pickletools would read escapes in them
+            yield name, tuple(file.readline().removesuffix(b"\n").decode() for _ in range(2))
+        else:
+            yield name, reader.reader(file) if reader else None
 
 
 class Machine:
@@ -88,25 +111,20 @@ class Machine:
                 stack.append([])
             case "TUPLE":
                 stack.append(tuple(self.marked()))
-            case "LIST":
-                stack.append(self.marked())
-            case "DICT":
-                pairs = self.marked()
-                stack.append(self.set_items({}, pairs))
             case "APPEND" | "APPENDS":
                 values = self.marked() if instruction == "APPENDS" else [stack.pop()]
                 self.top(list).extend(values)
             case "SETITEM" | "SETITEMS":
                 values = self.marked() if instruction == "SETITEMS" else [stack.pop(-2), stack.pop()]
                 self.set_items(self.top(dict), values)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT":
                 memo[argument] = stack[-1]
             case "MEMOIZE":
                 memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(self.name(*argument.split(" ", 1)))
+                stack.append(self.name(*argument))
             case "STACK_GLOBAL":
                 stack.append(self.name(stack.pop(-2), stack.pop()))
             case "REDUCE" | "NEWOBJ":
@@ -119,14 +137,11 @@ class Machine:
                 stack.append(self.persistent(stack.pop()))
             case _ if instruction in VALUES:
                 stack.append(VALUES[instruction])
-            case _ if instruction in LITERALS:
-                stack.append(argument)
             case _ if instruction in TUPLES:
-                n = TUPLES[instruction]
-                self.marks.append(len(stack) - n)
+                self.marks.append(len(stack) - TUPLES[instruction])
                 stack.append(tuple(self.marked()))
             case _:
-                raise PicoGPTError(f"{self.source} uses the pickle instruction {instruction}, which is not read")
+                stack.append(argument)
         if len(stack) > STACK_SIZE or len(self.marks) > STACK_SIZE:
             raise PicoGPTError(f"{self.source} is a pickle that piles up more than {STACK_SIZE:,} values")
 

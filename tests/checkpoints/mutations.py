@@ -8,14 +8,19 @@ line that a terminal can show.
 
 from __future__ import annotations
 
+import io
 import json
+import pickletools
 import random
+import shutil
 import signal
 import struct
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +31,7 @@ from picogpt.checkpoints import (
     non_finite,
     param_shapes,
     read_checkpoint,
+    read_encoder,
     write_huggingface,
     write_int8,
     write_openai,
@@ -48,6 +54,7 @@ from picogpt.tokenizers import CharTokenizer, WordTokenizer, load_tokenizer, tra
 from picogpt.training.data import map_ids, write_ids
 from tests.random_model import random_params
 
+DATA = Path(__file__).parents[1] / "data"
 HPARAMS = {"n_vocab": 7, "n_ctx": 5, "n_embd": 3, "n_head": 1, "n_layer": 1}
 
 Mutate = Callable[[random.Random, bytes], bytes]
@@ -196,6 +203,65 @@ def mutate_message(rng: random.Random, data: bytes) -> bytes:
     return b"".join([*rest[:place], new, *rest[place:]])
 
 
+def mutate_archive(rng: random.Random, data: bytes) -> bytes:
+    """The pickle within a zip archive; or the archive as bytes, of which its directory more often."""
+    if rng.random() < 0.3:
+        return mutate_bytes(rng, data)
+    if rng.random() < 0.3:
+        start = data.index(b"PK\1\2")
+        return data[:start] + mutate_bytes(rng, data[start:])
+    archive = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(archive, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            after.writestr(name, mutate_pickle(rng, content) if name.endswith("data.pkl") else content)
+    return archive.getvalue()
+
+
+def mutate_pickle(rng: random.Random, data: bytes) -> bytes:
+    """Instructions are lost, repeated, exchanged or new; or numbers in them are; sometimes only bytes are changed."""
+    if rng.random() < 0.3:
+        return mutate_bytes(rng, data)
+    starts = [place for _, _, place in pickletools.genops(data)]
+    parts = [data[start:end] for start, end in pairwise([*starts, len(data)])]
+    for _ in range(rng.randint(1, 3)):
+        i, j = rng.randrange(len(parts)), rng.randrange(len(parts))
+        match rng.randrange(6):
+            case 0:
+                del parts[i]
+            case 1:
+                parts[i] *= rng.choice([2, 3, 1000])
+            case 2:
+                parts[i], parts[j] = parts[j], parts[i]
+            case 3:
+                parts[i] = rng.choice(PICKLED)
+            case 4 | 5:
+                numbers = [place for place, part in enumerate(parts) if part[:1] in b"KMJ"]
+                number = rng.choice([*range(20), -1, *(n % 2**31 for n in NUMBERS)])
+                parts[rng.choice(numbers or [i])] = b"J" + struct.pack("<i", number)
+    return b"".join(parts)
+
+
+def mutate_legacy(rng: random.Random, data: bytes) -> bytes:
+    """The fourth of the five pickles, which describes the tensors; or anything."""
+    if rng.random() < 0.4:
+        return mutate_bytes(rng, data)
+    stream = io.BytesIO(data)
+    ends = []
+    for _ in range(4):
+        list(pickletools.genops(stream))
+        ends.append(stream.tell())
+    return data[: ends[2]] + mutate_pickle(rng, data[ends[2] : ends[3]]) + data[ends[3] :]
+
+
+PICKLED = [
+    *(b"N", b")", b"}", b"]", b"(", b"t", b"u", b"e", b"R", b"b", b"Q", b"0", b"h\0", b"\x85", b"\x86", b"\x87", b"."),
+    *(b"cos\nsystem\n", b"ccollections\nOrderedDict\n", b"ctorch\nSize\n", b"ctorch\nBoolStorage\n", b"\x81", b"\x8f"),
+    *(b"J" + struct.pack("<i", -1), b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"G" + struct.pack(">d", float("nan"))),
+    *(b"X\4\0\0\0\x1b[2J", b"X\0\0\0\0", b"r\xff\xff\xff\x7f", b"\x95" + b"\xff" * 8, b"U\1x"),
+]
+
+
 def table_of(blocks: list[bytes], rng: random.Random | None = None) -> bytes:
     """A table of these blocks; with `rng`, sometimes one that names them wrongly."""
     body, handles = b"", []
@@ -244,6 +310,15 @@ def int8(directory: Path) -> None:
     write_int8(directory, HPARAMS, random_params(np.random.default_rng(0), np.float32, HPARAMS))
 
 
+def from_torch(name: str) -> Callable[[Path], None]:
+    """The files that torch wrote for `scripts/make_torch_files.py`."""
+
+    def copy(directory: Path) -> None:
+        shutil.copytree(DATA / "torch" / name, directory, dirs_exist_ok=True)
+
+    return copy
+
+
 def bpe(directory: Path) -> None:
     train_bpe(["to be or not to be, that is the question"], 262, ["<|endoftext|>"]).save(directory)
 
@@ -286,6 +361,11 @@ def read_tokenizer(directory: Path) -> None:
     encoder.decode(ids)
 
 
+def read_characters_too(directory: Path) -> None:
+    encoder = read_encoder(directory)
+    encoder.decode(range(encoder.n_vocab))
+
+
 def read_ids(directory: Path) -> None:
     map_ids(directory / "train.ids", HPARAMS["n_vocab"]).sum()
 
@@ -301,6 +381,14 @@ READERS = {
     "safetensors": Reader("model.safetensors", huggingface, read_model, mutate_safetensors),
     "safetensors.index.json": Reader("model.safetensors.index.json", sharded, read_model, mutate_json),
     "int8": Reader(INT8_WEIGHTS, int8, read_model, mutate_safetensors),
+    "pytorch_model.bin": Reader("pytorch_model.bin", from_torch("float16"), read_model, mutate_archive),
+    "pytorch_model.bin, legacy": Reader("pytorch_model.bin", from_torch("legacy"), read_model, mutate_legacy),
+    "pytorch_model.bin.index.json": Reader(
+        "pytorch_model.bin.index.json", from_torch("sharded"), read_model, mutate_json
+    ),
+    "ckpt.pt": Reader("ckpt.pt", from_torch("nanogpt"), read_model, mutate_archive),
+    "model.pt": Reader("model.pt", from_torch("mingpt"), read_model, mutate_archive),
+    "meta.pkl": Reader("meta.pkl", from_torch("nanogpt"), read_characters_too, mutate_pickle),
     "encoder.json": Reader("encoder.json", bpe, read_tokenizer, mutate_json),
     "vocab.bpe": Reader("vocab.bpe", bpe, read_tokenizer, mutate_bytes),
     "tokenizer.json": Reader("tokenizer.json", tokenizer_json, read_tokenizer, mutate_json),
