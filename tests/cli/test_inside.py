@@ -225,3 +225,9 @@ def test_a_special_token_in_the_prompt(look: Any) -> None:
     assert "say --special token" in look(prompt="<|endoftext|>Now", status=2)
     found = json.loads(look("--special", "token", "--json", prompt="<|endoftext|>Now"))
     assert found["tokens"][0]["token"] == "<|endoftext|>"
+    found = json.loads(look("--special", "text", "--json", prompt="<|endoftext|>Now"))
+    assert found["tokens"][0]["token"] == "<"
+
+
+def test_an_empty_prompt_is_the_beginning_of_a_text(look: Any) -> None:
+    assert [token["token"] for token in json.loads(look("--json", prompt=""))["tokens"]] == ["<|endoftext|>"]
