@@ -14,7 +14,7 @@ from picogpt.cli.grid import terminal_width
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.results import without_nan
 from picogpt.cli.streams import in_colour
-from picogpt.cli.text import add_special_option, check_argument, check_special, read_stdin, special_options
+from picogpt.cli.text import add_special_option, check_argument, encode, read_stdin
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class Look:
 
         self.args, self.model = args, model
         self.n_layer, self.n_head = model.hparams["n_layer"], model.hparams["n_head"]
-        check_special(model.encoder, prompt, args.special)
-        self.ids = model.prompt_ids(prompt, special_options(args.special)["allowed_special"])
+        self.ids = encode(model.encoder, prompt, args.special) or model.prompt_ids("")
         self.attention = self.ablated = self.target = None
         if args.attention is not None:
             self.attention = one_head(args.attention, self.n_layer, self.n_head)

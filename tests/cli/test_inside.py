@@ -25,11 +25,13 @@ def model() -> picogpt.pretrained.GPT2:
 
 
 @pytest.fixture
-def look(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+def look(model: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command with a model that is loaded once; the transcripts in the documents load theirs."""
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(inside, "load_model", lambda args: model)
 
     def look(*arguments: object, prompt: str = PROMPT, status: int = 0) -> str:
-        assert main(["inside", prompt, "--model", "shakespeare", *map(str, arguments)]) == status
+        assert main(["inside", prompt, *map(str, arguments)]) == status
         out, err = capsys.readouterr()
         assert not (out if status else err)
         return err if status else out
@@ -223,3 +225,9 @@ def test_a_special_token_in_the_prompt(look: Any) -> None:
     assert "say --special token" in look(prompt="<|endoftext|>Now", status=2)
     found = json.loads(look("--special", "token", "--json", prompt="<|endoftext|>Now"))
     assert found["tokens"][0]["token"] == "<|endoftext|>"
+    found = json.loads(look("--special", "text", "--json", prompt="<|endoftext|>Now"))
+    assert found["tokens"][0]["token"] == "<"
+
+
+def test_an_empty_prompt_is_the_beginning_of_a_text(look: Any) -> None:
+    assert [token["token"] for token in json.loads(look("--json", prompt=""))["tokens"]] == ["<|endoftext|>"]
