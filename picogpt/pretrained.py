@@ -146,8 +146,9 @@ def save(
 ) -> None:
     """Write a whole model; the directory appears with all of its files, or not at all.
 
-    OpenAI's layout is float32. Raises `PicoGPTError` when there is something in the directory already, and for
-    weights that the dtype cannot hold, or that are int8 and should become another dtype.
+    The layouts gguf and llmc are a file, which `directory` then is. OpenAI's layout is float32. Raises `PicoGPTError`
+    when there is something already, and for weights that the dtype cannot hold, or that are int8 and should become
+    another dtype.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -157,6 +158,10 @@ def save(
     if layout != "int8" and isinstance(params["wte"], Int8Rows):
         raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
+        if layout == "gguf":
+            return checkpoints.write_gguf(directory, hparams, params, dtype, encoder)
+        if layout == "llmc":
+            return checkpoints.write_llmc(directory, hparams, params, dtype)
         for leftover in leftovers(directory):  # of conversions that were killed
             shutil.rmtree(leftover, ignore_errors=True)
         encoder.save(partial, "openai" if layout == "openai" else "huggingface")  # first: the model lists its checksums

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from picogpt.checkpoints import foreign, huggingface, int8, nanogpt, openai
+from picogpt.checkpoints import foreign, gguf, huggingface, int8, llmc, nanogpt, openai
+from picogpt.checkpoints.gguf import write as write_gguf
 from picogpt.checkpoints.huggingface import write as write_huggingface
 from picogpt.checkpoints.int8 import write as write_int8
+from picogpt.checkpoints.llmc import write as write_llmc
 from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError, reason
@@ -35,19 +37,24 @@ __all__ = [
     "read_encoder",
     "read_hparams",
     "weight_files",
+    "write_gguf",
     "write_huggingface",
     "write_int8",
+    "write_llmc",
     "write_openai",
 ]
 
-Layout = Literal["openai", "int8", "nanogpt", "huggingface"]
+Layout = Literal["openai", "int8", "gguf", "llmc", "nanogpt", "huggingface"]
 LAYOUTS: dict[Layout, ModuleType] = {  # in the order in which they are looked for
     "openai": openai,
     "int8": int8,  # before Hugging Face's, whose config it has too
-    "nanogpt": nanogpt,  # likewise, but only where there are no weights of Hugging Face's
+    # single files, beside which a config may lie, but no weights of Hugging Face's
+    "gguf": gguf,
+    "llmc": llmc,
+    "nanogpt": nanogpt,
     "huggingface": huggingface,
 }
-SINGLE_FILES = (nanogpt,)
+SINGLE_FILES = (gguf, llmc, nanogpt)
 
 
 @contextmanager

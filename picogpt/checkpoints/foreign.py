@@ -24,7 +24,10 @@ KINDS = {  # names -> what such a file is, and what to do
     "*.ckpt": ("PyTorch Lightning's checkpoint, or a part of TensorFlow's", "call the former .pt"),
 }
 PARTS = ("model.safetensors", "pytorch_model.bin", "config.json", "hparams.json", "int8.safetensors", "checkpoint")
-LAYOUTS = "hparams.json (OpenAI's layout) nor config.json (Hugging Face's) nor a checkpoint like ckpt.pt (nanoGPT's)"
+LAYOUTS = (
+    "hparams.json (OpenAI's layout) nor config.json (Hugging Face's), nor is it a checkpoint of nanoGPT (ckpt.pt), "
+    "llama.cpp (.gguf) or llm.c (.bin)"
+)
 POINTER = b"version https://git-lfs"
 
 

@@ -118,6 +118,13 @@ def params_of(stored: Mapping[str, Stored], hparams: HParams, config: Mapping[st
     return params
 
 
+def is_tied(stored: Mapping[str, Stored]) -> bool:
+    """Whether the output layer is the embedding once more, where no config says so."""
+    if OUTPUT not in stored or "wte.weight" not in stored:
+        return True
+    return np.array_equal(widen(stored[OUTPUT]), widen(stored["wte.weight"]))
+
+
 def read_tensors(paths: Iterable[Path]) -> dict[str, Stored]:
     """The tensors of all the files, by their names without prefix. Raises `PicoGPTError` where one is there twice."""
     tensors: dict[str, Stored] = {}
@@ -162,13 +169,18 @@ def write(
     if "lm_head" in flat:
         shapes["lm_head"] = shapes["wte"]
     check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
-    largest = float(np.finfo(np.float16).max)
-    if dtype == "float16" and any(np.abs(array).max() > largest for array in flat.values()):
-        raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
+    check_range(flat, dtype)
     names = {path: OUTPUT if path == "lm_head" else PREFIX + huggingface_name(path) for path in shapes}
     write_safetensors(directory / WEIGHTS, {name: flat[path] for path, name in names.items()}, dtype)
     write_config(directory, hparams, config_of(params), dtype, eot_token)
     write_checksums(directory, [CONFIG, WEIGHTS, *vocabulary_files(directory)])
+
+
+def check_range(flat: Mapping[str, Any], dtype: str) -> None:
+    """Raise `PicoGPTError` for weights that float16 cannot hold, of which int8 has its scales."""
+    largest = float(np.finfo(np.float16).max)
+    if dtype in ("float16", "int8") and any(np.abs(array).max() > largest for array in flat.values()):
+        raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
 
 
 def write_config(

@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from picogpt.checkpoints import huggingface
-from picogpt.checkpoints.huggingface import OUTPUT, bare_names
+from picogpt.checkpoints import huggingface, single_file
+from picogpt.checkpoints.huggingface import bare_names, is_tied
 from picogpt.checkpoints.names import Shape, check_hparams, huggingface_name, param_shapes
-from picogpt.checkpoints.safetensors import Stored, widen
+from picogpt.checkpoints.safetensors import Stored, transposed
 from picogpt.checkpoints.torch_file import Saved, Tensor, read_torch
 from picogpt.checkpoints.unpickler import PICKLE_SIZE, unpickle
 from picogpt.checkpoints.variants import DEFAULTS, check_config
 from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.files import check_size, read_object
-from picogpt.tokenizers import ByteLevelBPE, CharTokenizer, Tokenizer, load_tokenizer, vocabulary_files
+from picogpt.tokenizers import CharTokenizer, Tokenizer
 from picogpt.types import HParams, Params
 
 SUFFIXES = (".pt", ".pth")
@@ -33,7 +33,6 @@ USUAL = ("ckpt.pt", "model.pt")
 OTHERS = ("optimizer", "scheduler", "rng_state", "scaler", "training_args")  # of transformers' Trainer; no models
 CONFIG = "config.json"  # minGPT's, or one that a person wrote
 META = "meta.pkl"  # nanoGPT's vocabulary of characters
-GPT2_SIZES = (50257, 50304)  # of GPT-2's vocabulary: its own, and rounded up
 NAMES = {  # what the numbers are called where they are said
     "n_vocab": ("vocab_size",),
     "n_ctx": ("block_size", "n_positions"),
@@ -57,16 +56,11 @@ LINEAR = re.compile(r"h\.\d+\.(attn|mlp)\.c_\w+\.weight")
 
 def find(place: Path) -> Path | None:
     """The checkpoint that `place` is or holds, unless it also has a model in Hugging Face's layout."""
-    if place.is_file():
-        return place if place.suffix in SUFFIXES else None
-    if any((place / name).is_file() for name in huggingface.WEIGHT_NAMES):
-        return None
-    found = [path for suffix in SUFFIXES for path in place.glob(f"*{suffix}") if not path.name.startswith(OTHERS)]
-    usual = [place / name for name in USUAL if place / name in found]
-    if len(found) > 1 and not usual:
-        names = listed(sorted(path.name for path in found))
-        raise PicoGPTError(f"{place} holds several checkpoints, {names}; give the path of one of them")
-    return next(iter(usual + found), None)
+
+    def is_checkpoint(path: Path) -> bool:
+        return path.suffix in SUFFIXES and not path.name.startswith(OTHERS)
+
+    return single_file.find(place, is_checkpoint, USUAL)
 
 
 def weight_files(place: Path) -> list[Path]:
@@ -88,8 +82,7 @@ def read_params(place: Path, hparams: HParams) -> Params:
         stored |= {
             huggingface_name(name): zeros(shape) for name, shape in param_shapes(hparams).items() if is_bias(name)
         }
-    has_head = OUTPUT in stored and not same(stored[OUTPUT], stored["wte.weight"])
-    options = {"activation_function": activation(saved), "tie_word_embeddings": not has_head}
+    options = {"activation_function": activation(saved), "tie_word_embeddings": is_tied(stored)}
     return huggingface.params_of(stored, hparams, options | huggingface_config(path), path)
 
 
@@ -149,15 +142,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return read_object(config) if config.is_file() else {}
 
 
-def transposed(tensor: Stored) -> Stored:
-    """The same numbers, of which the columns are called rows."""
-    if len(tensor.shape) != 2:
-        return tensor  # it will be found mis-shaped
-    n_rows, n_columns = tensor.shape
-    row, column = tensor.strides or (n_columns, 1)
-    return tensor._replace(shape=(n_columns, n_rows), strides=(column, row))
-
-
 def is_bias(name: str) -> bool:
     return name.endswith(".b")
 
@@ -166,24 +150,12 @@ def zeros(shape: Shape) -> Stored:
     return Stored("no bias", "F32", shape, np.zeros(4 * math.prod(shape), np.uint8))
 
 
-def same(a: Stored, b: Stored) -> bool:
-    return a.shape == b.shape and np.array_equal(widen(a), widen(b))
-
-
 def read_encoder(place: Path) -> Tokenizer:
     """The characters in nanoGPT's `meta.pkl`, the vocabulary beside the checkpoint, or GPT-2's own."""
     [path] = weight_files(place)
     if (meta := path.with_name(META)).is_file():
         return read_characters(meta)
-    if vocabulary_files(path.parent):
-        return load_tokenizer(path.parent)
-    n_vocab = read_hparams(path)["n_vocab"]
-    if n_vocab in GPT2_SIZES:
-        return ByteLevelBPE.gpt2()
-    raise PicoGPTError(
-        f"{path} has {n_vocab} tokens and no vocabulary beside it; "
-        f"copy {META} from nanoGPT's data there, or vocab.json and merges.txt"
-    )
+    return single_file.read_encoder(path, read_hparams(path)["n_vocab"], f"{META} from nanoGPT's data, or ")
 
 
 def read_characters(path: Path) -> CharTokenizer:

@@ -20,6 +20,7 @@ from picogpt.files import Bytes, map_file, parse_json, replacing, require_files,
 from picogpt.types import Array
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # our name of a dtype -> the format's
+Q8_0 = np.dtype([("scale", "<f2"), ("q", "i1", 32)])  # a block of 32 numbers, as GGUF stores them
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # in bytes
 LENGTH_SIZE = 8  # the header's length stands before it
 HEADER_SIZE = 1 << 21  # bytes; GPT-2's largest has 70,000
@@ -36,6 +37,15 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
     data: Bytes
     strides: tuple[int, ...] | None = None
+
+
+def transposed(tensor: Stored) -> Stored:
+    """The same numbers, of which the columns are called rows; what is no matrix stays as it is."""
+    if len(tensor.shape) != 2:
+        return tensor
+    n_rows, n_columns = tensor.shape
+    row, column = tensor.strides or (n_columns, 1)
+    return tensor._replace(shape=(n_columns, n_rows), strides=(column, row))
 
 
 def read_safetensors(path: Path) -> dict[str, Stored]:
@@ -74,6 +84,9 @@ def widen(tensor: Stored) -> Array:
         case "BF16":  # the upper half of a float32
             wide = np.empty(tensor.data.size // 2, np.float32)
             np.left_shift(tensor.data.view("<u2"), 16, out=wide.view(np.uint32), dtype=np.uint32)
+        case "Q8_0":
+            blocks = tensor.data.view(Q8_0)
+            wide = (blocks["q"] * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
         case code:
             raise PicoGPTError(f"{tensor.place} is stored as {code}; only {', '.join(CODES.values())} are read")
     wide.flags.writeable = False  # as in a mapped file: what is loaded is the same for everybody who holds it

@@ -11,6 +11,8 @@ LAYOUT_NAMES = {
     "openai": "OpenAI's",
     "huggingface": "Hugging Face's",
     "int8": "picogpt's int8",
+    "gguf": "GGUF's",
+    "llmc": "llm.c's",
     "nanogpt": "nanoGPT's",
 }
 

@@ -32,8 +32,10 @@ from picogpt.checkpoints import (
     param_shapes,
     read_checkpoint,
     read_encoder,
+    write_gguf,
     write_huggingface,
     write_int8,
+    write_llmc,
     write_openai,
 )
 from picogpt.checkpoints.int8 import WEIGHTS as INT8_WEIGHTS
@@ -262,6 +264,23 @@ PICKLED = [
 ]
 
 
+def mutate_gguf(rng: random.Random, data: bytes) -> bytes:
+    """The header, the facts and the descriptions of the tensors, each as often as the rest."""
+    start = rng.choice([0, 0, data.index(b"tokenizer.ggml.tokens") - 8, data.index(b"token_embd.weight") - 8])
+    if rng.random() < 0.5:  # a number or a few letters, which leaves everything else in its place
+        place = start + rng.randrange(2000)
+        new = struct.pack("<Q", rng.choice(NUMBERS))[: rng.choice([1, 2, 4, 8])]
+        return data[:place] + new + data[place + len(new) :]
+    end = start + rng.choice([24, 300, 2000])
+    return data[:start] + mutate_bytes(rng, data[start:end]) + data[end:]
+
+
+def mutate_llmc(rng: random.Random, data: bytes) -> bytes:
+    """The header's numbers, most often."""
+    end = rng.choice([32, 32, len(data)])
+    return mutate_bytes(rng, data[:end]) + data[end:]
+
+
 def table_of(blocks: list[bytes], rng: random.Random | None = None) -> bytes:
     """A table of these blocks; with `rng`, sometimes one that names them wrongly."""
     body, handles = b"", []
@@ -319,6 +338,18 @@ def from_torch(name: str) -> Callable[[Path], None]:
     return copy
 
 
+def gguf(directory: Path) -> None:
+    hparams = HPARAMS | {"n_vocab": 263}
+    encoder = train_bpe(["to be or not to be, that is the question"], 262, ["<|endoftext|>"])
+    params = random_params(np.random.default_rng(0), np.float32, hparams)
+    write_gguf(directory / "x.gguf", hparams, params, "float16", encoder)
+
+
+def llmc(directory: Path) -> None:
+    params = random_params(np.random.default_rng(0), np.float32, HPARAMS)
+    write_llmc(directory / "x.bin", HPARAMS, params, "bfloat16")
+
+
 def bpe(directory: Path) -> None:
     train_bpe(["to be or not to be, that is the question"], 262, ["<|endoftext|>"]).save(directory)
 
@@ -361,7 +392,7 @@ def read_tokenizer(directory: Path) -> None:
     encoder.decode(ids)
 
 
-def read_characters_too(directory: Path) -> None:
+def read_model_tokenizer(directory: Path) -> None:
     encoder = read_encoder(directory)
     encoder.decode(range(encoder.n_vocab))
 
@@ -388,7 +419,10 @@ READERS = {
     ),
     "ckpt.pt": Reader("ckpt.pt", from_torch("nanogpt"), read_model, mutate_archive),
     "model.pt": Reader("model.pt", from_torch("mingpt"), read_model, mutate_archive),
-    "meta.pkl": Reader("meta.pkl", from_torch("nanogpt"), read_characters_too, mutate_pickle),
+    "meta.pkl": Reader("meta.pkl", from_torch("nanogpt"), read_model_tokenizer, mutate_pickle),
+    "gguf": Reader("x.gguf", gguf, read_model, mutate_gguf),
+    "gguf's vocabulary": Reader("x.gguf", gguf, read_model_tokenizer, mutate_gguf),
+    "llm.c's": Reader("x.bin", llmc, read_model, mutate_llmc),
     "encoder.json": Reader("encoder.json", bpe, read_tokenizer, mutate_json),
     "vocab.bpe": Reader("vocab.bpe", bpe, read_tokenizer, mutate_bytes),
     "tokenizer.json": Reader("tokenizer.json", tokenizer_json, read_tokenizer, mutate_json),
