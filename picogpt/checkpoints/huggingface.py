@@ -22,6 +22,7 @@ from picogpt.checkpoints.names import (
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import inside, read_object, replacing
+from picogpt.tokenizers.ends import Ends, entries
 from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
@@ -102,12 +103,13 @@ def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -
 
 
 def write(
-    directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, eot_token: int | None = None
+    directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, ends: Ends = (None, ())
 ) -> None:
     """Write `config.json` and `model.safetensors`, each whole or not at all.
 
-    `dtype` is float32, float16 or bfloat16. `eot_token` is the id that ends a text, which other programs read from
-    the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond float16's range.
+    `dtype` is float32, float16 or bfloat16. `ends` are the id that stands before a text and those that end one, which
+    are read from the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond
+    float16's range.
     """
     if dtype not in CODES:
         raise PicoGPTError(f"weights cannot be stored as {dtype}; choose from {', '.join(CODES)}")
@@ -118,18 +120,17 @@ def write(
     if dtype == "float16" and any(np.abs(array).max() > largest for array in flat.values()):
         raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
     write_safetensors(directory / WEIGHTS, {PREFIX + huggingface_name(path): flat[path] for path in shapes}, dtype)
-    write_config(directory, hparams, dtype, eot_token)
+    write_config(directory, hparams, dtype, ends)
 
 
-def write_config(directory: Path, hparams: HParams, dtype: str, eot_token: int | None) -> None:
+def write_config(directory: Path, hparams: HParams, dtype: str, ends: Ends) -> None:
     config = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         "activation_function": "gelu_new",
         "layer_norm_epsilon": 1e-5,
         **{CONFIG_NAMES.get(name, name): value for name, value in hparams.items()},
-        "bos_token_id": eot_token,
-        "eos_token_id": eot_token,
+        **entries(*ends),
         "dtype": dtype,
     }
     with replacing(directory / CONFIG) as file:

@@ -16,6 +16,7 @@ from picogpt.checkpoints.names import Shape, check_finite, check_shapes, flatten
 from picogpt.checkpoints.safetensors import read_safetensors, widen, write_safetensors
 from picogpt.errors import PicoGPTError
 from picogpt.performance.int8 import Int8Columns, Int8Rows, is_quantized, quantize_params
+from picogpt.tokenizers.ends import Ends
 from picogpt.types import HParams, Params
 
 WEIGHTS = "int8.safetensors"
@@ -61,7 +62,7 @@ def read_params(directory: Path, hparams: HParams) -> Params:
     return nest({name: param(name) for name in param_shapes(hparams)})
 
 
-def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int | None = None) -> None:
+def write(directory: Path, hparams: HParams, params: Params, *, ends: Ends = (None, ())) -> None:
     """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all.
 
     Raises `PicoGPTError` for params that are not finite.
@@ -77,4 +78,4 @@ def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int |
     shapes = stored_shapes(hparams)
     check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes, "params")
     write_safetensors(directory / WEIGHTS, {name: tensors[name] for name in shapes})
-    huggingface.write_config(directory, hparams, "int8", eot_token)
+    huggingface.write_config(directory, hparams, "int8", ends)

@@ -31,6 +31,8 @@ def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytes
         "config.json",
         "merges.txt",
         "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "vocab.json",
     ]
     assert main(["convert", str(there), "-o", str(back)]) == 0
@@ -60,6 +62,8 @@ def test_int8_is_what_quantizing_gives(model: Path, capsys: pytest.CaptureFixtur
         "config.json",
         "int8.safetensors",
         "merges.txt",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "vocab.json",
     ]
     stored, expected = (flatten(m.params) for m in (load(target), load(model, dtype="int8")))
