@@ -94,15 +94,15 @@ class GPT2(NamedTuple):
         return trace
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
-        """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
+        """The prompt's ids; of an empty one the token that begins a text.
 
         Raises `PicoGPTError` for an empty prompt where the model has no such token.
         """
         if ids := self.encoder.encode(prompt, allowed_special=allowed_special):
             return ids
-        if self.encoder.eot_token is None:
-            raise PicoGPTError("the prompt is empty, and this model has no end-of-text token to start from")
-        return [self.encoder.eot_token]
+        if self.encoder.bos_token is None:
+            raise PicoGPTError("the prompt is empty, and this model has no token that begins a text; give it a word")
+        return [self.encoder.bos_token]
 
     def __repr__(self) -> str:
         sizes = " ".join(f"{name}={number}" for name, number in self.hparams.items())
@@ -124,12 +124,7 @@ def load(
     """
     directory = find_model(name if name is not None else default_model(models_dir), models_dir)
     hparams, params = checkpoints.read_checkpoint(directory)
-    encoder = checkpoints.read_encoder(directory)
-    if encoder.n_vocab > hparams["n_vocab"]:
-        raise PicoGPTError(
-            f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
-            f"the files do not belong together"
-        )
+    encoder = checkpoints.read_encoder(directory, hparams["n_vocab"])
     if dtype == "int8":
         checkpoints.check_finite(params, str(directory))
         params = quantize_params(params)
@@ -155,6 +150,7 @@ def save(
         raise PicoGPTError(f"{directory} exists already; choose another name, or remove it first")
     partial = directory.with_name(f".{directory.name}.{os.getpid()}")
     encoder, hparams, params = model
+    ends = encoder.bos_token, encoder.eos_tokens
     if layout != "int8" and isinstance(params["wte"], Int8Rows):
         raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
@@ -168,9 +164,9 @@ def save(
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
         elif layout == "int8":
-            checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
+            checkpoints.write_int8(partial, hparams, params, ends=ends)
         else:
-            checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
+            checkpoints.write_huggingface(partial, hparams, params, dtype, ends=ends)
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)

@@ -20,7 +20,8 @@ from picogpt.errors import PicoGPTError
 from picogpt.files import read_object
 from picogpt.performance.int8 import Int8Columns, Int8Rows, is_quantized, quantize_params
 from picogpt.performance.layout import Untied
-from picogpt.tokenizers import vocabulary_files
+from picogpt.tokenizers import tokenizer_files
+from picogpt.tokenizers.ends import Ends
 from picogpt.types import HParams, Params
 
 WEIGHTS = "int8.safetensors"
@@ -72,7 +73,7 @@ def read_params(directory: Path, hparams: HParams) -> Params:
     return as_config_says(params, hparams["n_head"], read_object(directory / huggingface.CONFIG))
 
 
-def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int | None = None) -> None:
+def write(directory: Path, hparams: HParams, params: Params, *, ends: Ends = (None, ())) -> None:
     """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all, and checksums.
 
     Raises `PicoGPTError` for params that are not finite.
@@ -90,5 +91,5 @@ def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int |
     shapes = stored_shapes(hparams)
     check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes, "params")
     write_safetensors(directory / WEIGHTS, {name: tensors[name] for name in shapes})
-    huggingface.write_config(directory, hparams, config_of(params), "int8", eot_token)
-    write_checksums(directory, [huggingface.CONFIG, WEIGHTS, *vocabulary_files(directory)])
+    huggingface.write_config(directory, hparams, config_of(params), "int8", ends)
+    write_checksums(directory, [huggingface.CONFIG, WEIGHTS, *tokenizer_files(directory)])

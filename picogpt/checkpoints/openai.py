@@ -22,7 +22,7 @@ from picogpt.checkpoints.variants import is_plain
 from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
 from picogpt.files import check_size, inside, read_object, replacing, require_files
-from picogpt.tokenizers import vocabulary_files
+from picogpt.tokenizers import tokenizer_files
 from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
@@ -114,5 +114,5 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     with replacing(directory / CHECKPOINT) as file:
         file.write(f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'.encode())
     weights = [index_path(directory / prefix), *data_paths(directory / prefix, 1)]
-    names = [HPARAMS, CHECKPOINT, *(path.name for path in weights), *vocabulary_files(directory)]
+    names = [HPARAMS, CHECKPOINT, *(path.name for path in weights), *tokenizer_files(directory)]
     write_checksums(directory, names)

@@ -26,7 +26,7 @@ from picogpt.checkpoints.variants import is_plain
 from picogpt.errors import PicoGPTError, what
 from picogpt.files import CHECKSUMS, leftovers, read_object, read_text, replacing
 from picogpt.lock import locked
-from picogpt.tokenizers import FILE_NAMES as TOKENIZER_FILES
+from picogpt.tokenizers import SAVED_FILES as TOKENIZER_FILES
 from picogpt.tokenizers import Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.optimizer import Flat
@@ -123,7 +123,8 @@ class Run:
             raise PicoGPTError(f"{path} does not describe a training run: {error}") from error
         state = read_state(out / "training" / "state.npz", hparams)
         log = read_log(out / "loss.csv", state.step)
-        run = cls(out, hparams, settings, load_tokenizer(out), facts["format"], n_characters, state, log)
+        tokenizer = load_tokenizer(out, hparams["n_vocab"])
+        run = cls(out, hparams, settings, tokenizer, facts["format"], n_characters, state, log)
         for name in PARTS:
             run.ids(name)  # damage shows now, and not after hours of training
         run.save_model()
@@ -162,8 +163,8 @@ class Run:
                 if not path.name.startswith(f"{prefix}."):
                     path.unlink(missing_ok=True)
         else:
-            eot_token = self.tokenizer.eot_token
-            write_huggingface(self.out, self.hparams, self.params, self.format, eot_token=eot_token)
+            ends = self.tokenizer.bos_token, self.tokenizer.eos_tokens
+            write_huggingface(self.out, self.hparams, self.params, self.format, ends=ends)
 
 
 def lock(out: Path) -> Path:

@@ -190,7 +190,7 @@ def test_a_directory_without_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_the_package_reads_what_we_write(tmp_path: Path, flat: Tensors, dtype: str) -> None:
-    write_huggingface(tmp_path, HPARAMS, nest(flat), dtype, eot_token=60)
+    write_huggingface(tmp_path, HPARAMS, nest(flat), dtype, ends=(60, (60,)))
     narrow_dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     expected = {path: array.astype(narrow_dtype) for path, array in flat.items()}
     written = load_file(tmp_path / "model.safetensors")

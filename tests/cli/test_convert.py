@@ -32,6 +32,8 @@ def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytes
         "config.json",
         "merges.txt",
         "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "vocab.json",
     ]
     assert main(["convert", str(there), "-o", str(back)]) == 0
@@ -42,7 +44,7 @@ def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytes
     assert not out
     assert err.splitlines()[0] == f"picogpt: {there} has {model} in Hugging Face's layout"
     assert main(["verify", str(there)]) == 0
-    assert "model.safetensors  as SHA256SUMS has it" in capsys.readouterr().out
+    assert "model.safetensors      as SHA256SUMS has it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 0), ("float16", 2**-11), ("bfloat16", 2**-8)])
@@ -62,6 +64,8 @@ def test_int8_is_what_quantizing_gives(model: Path, capsys: pytest.CaptureFixtur
         "config.json",
         "int8.safetensors",
         "merges.txt",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "vocab.json",
     ]
     stored, expected = (flatten(m.params) for m in (load(target), load(model, dtype="int8")))
@@ -162,4 +166,4 @@ def test_verify_without_a_list_says_what_it_cannot_see(model: Path, capsys: pyte
     assert main(["convert", str(model), "-o", str(model.with_name("hf"))]) == 0
     (model.with_name("hf") / "SHA256SUMS").unlink()
     assert main(["verify", str(model.with_name("hf"))]) == 0
-    assert "model.safetensors  whole, but the format has no checksums" in capsys.readouterr().out
+    assert "model.safetensors      whole, but the format has no checksums" in capsys.readouterr().out

@@ -116,17 +116,34 @@ def test_at_the_context_it_stops_and_says_so(capsys: pytest.CaptureFixture[str])
     assert slid.err == ""
 
 
-def test_the_end_token_ends_the_text_and_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Here any token will do as the end token."""
+def with_config(directory: Path, **entries: Any) -> Path:
+    """A copy of the Shakespeare model, with other entries in its config."""
+    shipped = pretrained.find_model("shakespeare")
+    directory.mkdir()
+    for name in ("vocab.json", "merges.txt", "model.safetensors"):
+        (directory / name).symlink_to((shipped / name).resolve())
+    config = json.loads((shipped / "config.json").read_text(encoding="utf-8")) | entries
+    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return directory
+
+
+def test_the_configs_end_token_ends_the_text_and_is_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id or several. It was the token called <|endoftext|> alone."""
     encoder = pretrained.load("shakespeare").encoder
     ids = GOLDEN["greedy_ids_200"][0]
-    end = ids[10]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(encoder), "eot_token", end)
-        assert main([PROMPT, *MODEL]) == 0
-        assert capsys.readouterr().out == encoder.decode(ids[: ids.index(end)])
-        assert main([PROMPT, "--ignore-eos", *MODEL]) == 0
+    one, two = ids[10], ids[5]
+    for number, end in enumerate([one, [one, two]]):
+        model = ["--model", str(with_config(tmp_path / str(number), eos_token_id=end))]
+        assert main([PROMPT, *model]) == 0
+        n = min(map(ids.index, end)) if isinstance(end, list) else ids.index(end)
+        assert capsys.readouterr().out == encoder.decode(ids[:n])
+        assert main([PROMPT, "--ignore-eos", *model]) == 0
         assert capsys.readouterr().out == continuation(0, 40)
+        assert main([PROMPT, "--min-length", "999", "-n", "12", *model]) == 0
+        written = encoder.encode(capsys.readouterr().out)
+        assert not {one, two} & set(written) if number else one not in written
 
 
 def test_standard_input_is_the_prompt_exactly() -> None:
