@@ -14,7 +14,8 @@ from picogpt.cli.grid import terminal_width
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.results import without_nan
 from picogpt.cli.streams import in_colour
-from picogpt.cli.text import add_special_option, check_argument, encode, read_stdin
+from picogpt.cli.text import add_special_option, check_argument, read_stdin
+from picogpt.cli.writing import prompt_ids
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Look:
 
         self.args, self.model = args, model
         self.n_layer, self.n_head = model.hparams["n_layer"], model.hparams["n_head"]
-        self.ids = encode(model.encoder, prompt, args.special) or model.prompt_ids("")
+        self.ids = prompt_ids(prompt, args, model)
         self.attention = self.ablated = self.target = None
         if args.attention is not None:
             self.attention = one_head(args.attention, self.n_layer, self.n_head)
