@@ -75,8 +75,10 @@ def verify(directory: Path) -> dict[str, str]:
         known = facts(directory.name, path.name)
         if known.sha256 is not None and sha256(path) == known.sha256:
             found[path.name] = "the released file, by its SHA-256"
-        elif path.suffix in (".safetensors", ".bin", ".pt", ".pth"):
+        elif path.suffix in (".safetensors", ".gguf"):
             found[path.name] = "whole, but the format has no checksums"
+        elif path.suffix in (".bin", ".pt", ".pth"):
+            found[path.name] = "whole, and its numbers are finite"
         elif path.is_file() and not path.name.startswith("."):
             found.setdefault(path.name, "ok")
     return found
