@@ -68,9 +68,10 @@ def readable() -> Iterator[None]:
 
 def recognise(place: Path) -> tuple[Layout, Path]:
     """Which layout a directory or a file has, and the file that tells it. Raises `PicoGPTError` when it has none."""
-    for name, reader in LAYOUTS.items():
-        if (path := reader.find(place)) is not None:
-            return name, path
+    with readable():
+        for name, reader in LAYOUTS.items():
+            if (path := reader.find(place)) is not None:
+                return name, path
     raise PicoGPTError(foreign.explain(place))
 
 

@@ -173,7 +173,8 @@ class Machine:
         full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something without a name"
         if full not in self.functions:
             raise PicoGPTError(
-                f"{self.source} asks for {shown(full)}, which no file of weights needs; nothing of it was run"
+                f"{self.source} asks for {shown(full)}, which no file of weights needs; nothing of it was run. "
+                f"If the file is yours, save the model's state_dict()"
             )
         return Name(full)
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "ladder": "train a model of each kind, from a table of pairs to GPT-2",
     "download": "get GPT-2, whole and verified",
     "verify": "check a model's files against their checksums",
-    "convert": "write a model in the other layout, or in fewer bits",
+    "convert": "write a model in another layout, or in fewer bits",
     "info": "say what a model is",
 }
 USAGE = """\

@@ -105,8 +105,10 @@ def verify(directory: Path) -> dict[str, str]:
             found[path.name] = f"as {CHECKSUMS} has it"
         elif cached.is_hashed:
             found[path.name] = "as its name in Hugging Face's cache says"
-        elif path.suffix in (".safetensors", ".bin", ".pt", ".pth"):
+        elif path.suffix in (".safetensors", ".gguf"):
             found[path.name] = "whole, but the format has no checksums"
+        elif path.suffix in (".bin", ".pt", ".pth"):
+            found[path.name] = "whole, and its numbers are finite"
         else:
             found[path.name] = "ok"
     return found
