@@ -43,7 +43,7 @@ def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytes
     assert not out
     assert err.splitlines()[0] == f"picogpt: {there} has {model} in Hugging Face's layout"
     assert main(["verify", str(there)]) == 0
-    assert "model.safetensors  whole" in capsys.readouterr().out
+    assert "model.safetensors      whole" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 0), ("float16", 2**-11), ("bfloat16", 2**-8)])
