@@ -93,7 +93,7 @@ class Settings(NamedTuple):
 
         def add(token: Any, i: Any, source: str) -> None:
             path = self.directory / source
-            if not (isinstance(i, int) or (isinstance(i, str) and i.isdecimal())):
+            if not (type(i) is int or (isinstance(i, str) and i.isdecimal())):
                 raise PicoGPTError(f"{path}: an added token has the id {shown(i)}, which should be a whole number")
             by_id[int(i)] = as_token(token, path, id=int(i))
 

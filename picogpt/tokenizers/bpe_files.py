@@ -115,8 +115,7 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
         as_gpt2 &= not any(model.get(name) for name in OTHER_BPE)
         as_gpt2 &= cut["type"] == "ByteLevel" and cut.get("use_regex", True)
         prefix_space = cut["add_prefix_space"] if settings.is_generic else settings.prefix_space
-        if prefix_space is None:  # transformers and tokenizers read this differently
-            as_gpt2 &= not cut["add_prefix_space"]
+        is_open = prefix_space is None and cut["add_prefix_space"]
         merges = [(n, pair if isinstance(pair, str) else " ".join(pair)) for n, pair in enumerate(model["merges"], 1)]
         as_gpt2 &= all(isinstance(name, str) for name in model["vocab"])
         ids, added = dict(model["vocab"]), list(content.get("added_tokens", []))
@@ -125,6 +124,10 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
         as_gpt2 = False
     if not as_gpt2:
         raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's")
+    if is_open:  # tokenizers puts the space, transformers does not
+        raise PicoGPTError(
+            f"{path} has add_prefix_space, and {TOKENIZER_CONFIG} does not say whether it counts; say it there"
+        )
     if surrounded:
         raise PicoGPTError(f"{path} puts tokens around every text (post_processor); {LEAVE_OUT}")
     return TokenizerJson(check_vocab(ids, path), merges, added, bool(prefix_space))
