@@ -6,17 +6,20 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import picogpt
 from picogpt import pretrained
-from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface, write_openai
+from picogpt.checkpoints import Layout, flatten, read_checkpoint, write_huggingface, write_openai
+from picogpt.cli import main
 from picogpt.download import verify
 from picogpt.errors import PicoGPTError
 from picogpt.places import user_models
 from picogpt.pretrained import available_models, default_model, find_model, load, save
+from picogpt.scoring import token_logprobs
 from picogpt.tokenizers import load_tokenizer, train_bpe
 from tests.random_model import HPARAMS, random_params
 
@@ -283,3 +286,69 @@ def test_a_model_shows_itself_in_one_line() -> None:
 def test_picogpts_own_loader_takes_its_arguments() -> None:
     encoder, hparams, _ = picogpt.load_encoder_hparams_and_params(model_size="shakespeare", models_dir="models")
     assert encoder.n_vocab == hparams["n_vocab"]
+
+
+@pytest.fixture
+def padded(model: Path, elsewhere: Path) -> Path:
+    """A model with four ids more than tokens, the first of which is what it would write."""
+    directory = elsewhere / "padded"
+    hparams = HPARAMS | {"n_vocab": N_VOCAB + 4}
+    params = random_params(np.random.default_rng(0), np.float32, hparams)
+    params["wte"][N_VOCAB:] = 0
+    params["wte"][N_VOCAB] = 100 * params["ln_f"]["b"]
+    params["ln_f"]["g"][:] = 0
+    write_huggingface(directory, hparams, params)
+    load(model).encoder.save(directory, "huggingface")
+    return directory
+
+
+def test_ids_without_a_token_are_not_written_unless_asked_for(padded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of them aborted the run, and with --json the whole batch."""
+    model = load(padded)
+    assert model.hparams["n_vocab"] == model.encoder.n_vocab == N_VOCAB + 4
+    assert model.generate("to be", 5, allow_unused=True) == ""
+    assert len(model.generate("to be", 5).encode()) >= 5
+    for options, n_unused in ([], 0), (["--allow-unused"], 3):
+        assert main(["to be", "--model", str(padded), "-n", "3", "--json", *options]) == 0
+        tokens = json.loads(capsys.readouterr().out)["tokens"]
+        assert [token["id"] for token in tokens].count(N_VOCAB) == n_unused
+        assert all(token["text"] == "" for token in tokens if token["id"] >= N_VOCAB)
+    beams = main(["to be", "--model", str(padded), "-n", "3", "--beams", "2"])
+    assert (beams, len(capsys.readouterr().out.encode()) >= 3) == (0, True)
+
+
+def test_what_saving_writes_loads_with_the_same_ids(padded: Path, elsewhere: Path) -> None:
+    """An eos_token_id without a token, and several, in either layout."""
+    model = load(place_config(padded, {"bos_token_id": 3, "eos_token_id": [5, N_VOCAB + 1]}))
+    layouts: tuple[Layout, ...] = ("openai", "huggingface", "int8")
+    for layout in layouts:
+        save(model, elsewhere / layout, layout)
+        encoder = load(elsewhere / layout).encoder
+        assert (encoder.bos_token, encoder.eos_tokens) == (3, (5, N_VOCAB + 1))
+        assert encoder.n_vocab == N_VOCAB + 4
+    with pytest.raises(PicoGPTError, match="no token that begins a text"):
+        load(place_config(padded, {"bos_token_id": None, "eos_token_id": None})).score("to be")
+    assert load(place_config(padded, {"bos_token_id": 7})).prompt_ids("") == [7]
+
+
+def place_config(directory: Path, entries: dict[str, Any]) -> Path:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | entries))
+    return directory
+
+
+def test_a_text_is_scored_after_the_configs_bos_token(padded: Path) -> None:
+    model = load(place_config(padded, {"bos_token_id": 7, "eos_token_id": 5}))
+    ids = model.encoder.encode("not to be")
+    expected = token_logprobs([7, *ids], model.params, model.hparams["n_head"])
+    assert model.score("not to be").logprob == pytest.approx(expected.sum())
+
+
+def test_a_token_that_the_model_lacks_is_one_line_where_it_is_used(model: Path, elsewhere: Path) -> None:
+    """A pad was added to the vocabulary, and the model was not resized."""
+    place(model, elsewhere / "more")
+    train_bpe(["to be or not to be"], N_VOCAB + 1, ["<pad>"]).save(elsewhere / "more")
+    more = load(elsewhere / "more")
+    assert more.generate("to be", 3)
+    with pytest.raises(PicoGPTError, match=f"token id {N_VOCAB} is outside the vocabulary"):
+        more.generate("to be<pad>", 3, allowed_special="all")

@@ -24,7 +24,11 @@ def parser() -> argparse.ArgumentParser:
     add_model_options(parser)
     add_special_option(parser)
     add("--bow", action="store_true", help="correct for where words begin (Pimentel & Meister 2024)")
-    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, after <|endoftext|> (default)")
+    add(
+        "--bos",
+        action=argparse.BooleanOptionalAction,
+        help="score the first token, after the config's bos token (default)",
+    )
     add("--nats", action="store_true", help="surprisal in nats (default: bits)")
     add("--tsv", action="store_true", help="tab-separated values")
     return parser

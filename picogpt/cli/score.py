@@ -57,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
     unit.add_argument("--words", dest="by", action="store_const", const="word", help="figures of each word")
     unit.add_argument("--texts", dest="by", action="store_const", const="text", help="figures of each text")
     add("--bow", action="store_true", help="words, corrected for where words begin (Pimentel & Meister 2024)")
-    add("--bos", action=argparse.BooleanOptionalAction, help="score the first token, after <|endoftext|> (default)")
+    add(
+        "--bos",
+        action=argparse.BooleanOptionalAction,
+        help="score the first token, after the config's bos token (default)",
+    )
     add("--nats", action="store_true", help="surprisal and entropy in nats (default: bits)")
     add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
     add("--hf-perplexity", action="store_true", help="perplexity by the formula in transformers' documentation")

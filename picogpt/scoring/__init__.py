@@ -1,7 +1,7 @@
 """How likely a model finds a text: log-probabilities of tokens, surprisals of words, perplexity.
 
 score = score_text(model, text)  # of a text: rows of its tokens and words, and the figures of the whole
-logprobs = token_logprobs([encoder.eot_token, *encoder.encode(text)], params, n_head)
+logprobs = token_logprobs([encoder.bos_token, *encoder.encode(text)], params, n_head)
 perplexity(logprobs)  # of ids: arrays
 """
 

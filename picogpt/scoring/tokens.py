@@ -1,7 +1,7 @@
 """Scoring: how likely a model finds the tokens of a text.
 
 Log-probabilities are natural, of each token given the ones before it. The first token of the inputs has none before it
-and no score: put the end-of-text token first to score a text from its beginning.
+and no score: put `encoder.bos_token` first to score a text from its beginning.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ meanings are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +15,14 @@ from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_object
 from picogpt.tokenizers.base import END_OF_TEXT
 
-TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
+TOKENIZER_JSON, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+SPECIAL_TOKENS_MAP, ADDED_TOKENS = "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-MORE_ROLES = ("extra_special_tokens", "additional_special_tokens")  # lists; the second is the older name
+EXTRA, OLD_EXTRA = "extra_special_tokens", "additional_special_tokens"  # two names of a list
+LISTED = "added_tokens_decoder"
 OWN_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")  # all that they know is in tokenizer.json
+MOST_PAIRS, LONGEST = 1 << 20, 200  # that are compared, a second's work; what models have is far from either
 LEAVE_OUT = "picogpt reads a text as it is: take that out, and write the tokens in the text"
 
 
@@ -39,7 +38,7 @@ class Settings(NamedTuple):
 
     directory: Path
     config: dict[str, Any]  # tokenizer_config.json
-    roles: dict[str, Any]  # the roles that special_tokens_map.json gives
+    roles: dict[str, Any]  # special_tokens_map.json
     added: dict[str, Any]  # added_tokens.json
     is_generic: bool  # whether tokenizer.json counts before the config
     prefix_space: bool | None
@@ -55,25 +54,26 @@ class Settings(NamedTuple):
         name = config.get("tokenizer_class")
         if name not in (*OWN_CLASSES, *GENERIC_CLASSES):
             raise PicoGPTError(f"{path} says that the ids are those of {shown(name)}, which picogpt does not read")
-        has_json = (directory / "tokenizer.json").is_file()  # which says it in its own way, and then counts
+        has_json = (directory / TOKENIZER_JSON).is_file()  # which says it in its own way, and then counts
         for key in () if has_json else ("add_bos_token", "add_eos_token"):
             if config.get(key):
                 raise PicoGPTError(f"{path} puts a token at every text's end or beginning ({key}); {LEAVE_OUT}")
         prefix_space = config.get("add_prefix_space")
         if prefix_space not in (None, True, False):
             raise PicoGPTError(f"{path}: add_prefix_space should be true or false, not {shown(prefix_space)}")
-        old = "added_tokens_decoder" not in config  # else the two older files do not count
+        old = LISTED not in config  # else the two older files do not count
         roles = content(SPECIAL_TOKENS_MAP) if old else {}
         added = content(ADDED_TOKENS) if old else {}
         return cls(directory, config, roles, added, has_json and name in GENERIC_CLASSES, prefix_space)
 
-    def added_tokens(self, ids: dict[str, int], in_tokenizer_json: Iterable[Any] = ()) -> dict[str, bool]:
+    def added_tokens(self, ids: dict[str, int], in_tokenizer_json: Sequence[Any] = ()) -> dict[str, bool]:
         """The tokens that are found in the text itself, and whether they are special; those that are new get ids.
 
         Raises `PicoGPTError` where a file gives a token another id than the next one, or asks for what is not done.
         """
+        with_roles = [self._token(value, special=True) for value in self._role_values()]
         found: dict[str, AddedToken] = {}
-        for token in (*self._listed(in_tokenizer_json), *self._with_roles()):
+        for token in (*self._listed(in_tokenizer_json), *with_roles):
             known = found.setdefault(token.content, token)
             if token.special and not known.special:
                 found[token.content] = known._replace(special=True)
@@ -86,63 +86,92 @@ class Settings(NamedTuple):
         check_overlaps(found.values())
         return {name: token.special for name, token in found.items()}
 
-    def _listed(self, in_tokenizer_json: Iterable[Any]) -> list[AddedToken]:
-        """The tokens that the files list with their ids, by id."""
-        by_id: dict[int, AddedToken] = {}
-        special = {token.content for token in self._with_roles()}
+    def _listed(self, in_tokenizer_json: Sequence[Any]) -> list[AddedToken]:
+        """The tokens that the files list with their ids, in the order in which they are added."""
+        in_json = [
+            self._token(token, TOKENIZER_JSON, token.get("id", "") if isinstance(token, dict) else None)
+            for token in in_tokenizer_json
+        ]
+        if LISTED in self.config:
+            entries = self.config[LISTED]
+            if not isinstance(entries, dict):
+                raise PicoGPTError(f"{self.directory / TOKENIZER_CONFIG}: {LISTED} should be an object")
+            listed = [self._token(token, TOKENIZER_CONFIG, i) for i, token in entries.items()]
+        else:
+            roles = [value for value in self._role_values() if isinstance(value, str | Role)]
+            special = {self._token(value).content for value in roles}
+            listed = [
+                self._token({"content": name, "special": name in special}, ADDED_TOKENS, i)
+                for name, i in self.added.items()
+            ]
+            listed += in_json
+        by_id = {token.id: token for token in sorted(listed, key=lambda token: token.id or 0)}
+        return [*(in_json if self.is_generic else ()), *by_id.values()]
 
-        def add(token: Any, i: Any, source: str) -> None:
-            path = self.directory / source
-            if not (type(i) is int or (isinstance(i, str) and i.isdecimal())):
-                raise PicoGPTError(f"{path}: an added token has the id {shown(i)}, which should be a whole number")
-            by_id[int(i)] = as_token(token, path, id=int(i))
-
-        listed = self.config.get("added_tokens_decoder", {})
-        if not isinstance(listed, dict):
-            raise PicoGPTError(f"{self.directory / TOKENIZER_CONFIG}: added_tokens_decoder should be an object")
-        for content, i in self.added.items():
-            is_special = content in special
-            add({"content": content, "special": is_special, "normalized": not is_special}, i, ADDED_TOKENS)
-        if self.is_generic or "added_tokens_decoder" not in self.config:
-            for token in in_tokenizer_json:
-                add(token, token.get("id") if isinstance(token, dict) else None, "tokenizer.json")
-        for i, token in listed.items():
-            add(token, i, TOKENIZER_CONFIG)
-        return [token for _, token in sorted(by_id.items())]
-
-    def _with_roles(self) -> Iterator[AddedToken]:
-        """The tokens that have a role, in transformers' order. Where a config exists, it has default roles."""
-        roles = self.config | self.roles
+    def _role_values(self) -> list[Any]:
+        """Tokens that have a role, in transformers' order. Where a file gives any, there are default roles as well."""
+        in_map = {key: as_role(value) for key, value in self.roles.items()}
+        roles = self.config | in_map
         if roles and not self.is_generic:
             roles = dict.fromkeys(ROLES[:3], END_OF_TEXT) | roles
-        others = [key for key in roles if key.endswith("_token") and key not in ROLES]
-        named = [roles.get(key) for key in (*ROLES, *others)]
-        lists = [tokens for tokens in map(roles.get, MORE_ROLES) if tokens][:1]
-        more = [token for tokens in lists for token in (tokens.values() if isinstance(tokens, dict) else tokens)]
-        for token in (*named, *more):
-            if isinstance(token, str | dict):
-                yield as_token(token, self.directory / TOKENIZER_CONFIG, special=True)
+        strings = {key: value for key, value in self.config.items() if isinstance(value, str)}
+        others = {key: value for key, value in (roles | strings).items() if key.endswith("_token")}
+        extra = as_list(self.config.get(EXTRA) or self.config.get(OLD_EXTRA))
+        extra = [*extra, *map(as_role, as_list(self.roles.get(EXTRA)))]
+        extra = extra or [as_entry(token) for token in as_list(self.roles.get(OLD_EXTRA))]
+        values = [*map(roles.get, ROLES), *(value for key, value in others.items() if key not in ROLES), *extra]
+        return [value for value in values if isinstance(value, str | dict | Role)]
+
+    def _token(
+        self, value: Any, source: str = TOKENIZER_CONFIG, id: Any = None, *, special: bool = False
+    ) -> AddedToken:
+        """A token from a file: a string, or an object that says more; raises `PicoGPTError` for what is not done."""
+        path = self.directory / source
+        value = value.entry if isinstance(value, Role) else value
+        entry = as_entry(value)
+        content = entry.get("content") if isinstance(entry, dict) else None
+        if not isinstance(content, str) or not content:
+            raise PicoGPTError(f"{path} has an added token without text: {shown(value)}")
+        if id is not None and not (type(id) is int or (isinstance(id, str) and id.isdecimal() and len(id) < 10)):
+            raise PicoGPTError(f"{path}: {shown(content)} has the id {shown(id)}, which should be a whole number")
+        for option in ("single_word", "lstrip", "rstrip"):
+            if entry.get(option):
+                raise PicoGPTError(f"{path}: the token {shown(content)} has {option}, which picogpt does not do")
+        special = special or bool(entry.get("special", False))
+        first = not entry.get("normalized", not special)
+        return AddedToken(content, special, first, None if id is None else int(id))
 
 
-def as_token(value: Any, path: Path, *, id: int | None = None, special: bool = False) -> AddedToken:
-    """A token from a file: a string, or an object that says more; raises `PicoGPTError` for what is not done."""
-    entry = value if isinstance(value, dict) else {"content": value}
-    content = entry.get("content")
-    if not isinstance(content, str) or not content:
-        raise PicoGPTError(f"{path} has an added token without text: {shown(value)}")
-    for option in ("single_word", "lstrip", "rstrip"):
-        if entry.get(option):
-            raise PicoGPTError(f"{path}: the token {shown(content)} has {option}, which picogpt does not do")
-    special = special or bool(entry.get("special", False))
-    return AddedToken(content, special, not entry.get("normalized", not special), id)
+class Role(NamedTuple):
+    """An object of special_tokens_map.json; of one in the config transformers sees the token's name too late."""
+
+    entry: dict[str, Any]
+
+
+def as_entry(value: Any) -> Any:
+    return {"content": value} if isinstance(value, str) else value
+
+
+def as_role(value: Any) -> Any:
+    return Role(value) if isinstance(value, dict) else value
+
+
+def as_list(tokens: Any) -> list[Any]:
+    """The tokens of a list, or of an object that names them."""
+    return list(tokens.values()) if isinstance(tokens, dict) else tokens if isinstance(tokens, list) else []
 
 
 def check_overlaps(tokens: Iterable[AddedToken]) -> None:
     """Raise `PicoGPTError` where one token could hide another that transformers would find first."""
     tokens = list(tokens)
-    for early in (token.content for token in tokens if token.first):
-        for late in (token.content for token in tokens if not token.first):
-            if early in late or any(late.endswith(early[:n]) for n in range(1, len(early))):
+    first = [token.content for token in tokens if token.first]
+    others = [token.content for token in tokens if not token.first]
+    if len(first) * len(others) > MOST_PAIRS or (others and max(map(len, first), default=0) > LONGEST):
+        raise PicoGPTError("there are too many added tokens that differ in `normalized`, or they are too long")
+    for early in first:
+        beginnings = tuple(early[:n] for n in range(1, len(early)))
+        for late in others:
+            if early in late or late.endswith(beginnings):
                 raise PicoGPTError(
                     f"the added tokens {shown(early)} and {shown(late)} overlap, and differ in `normalized`"
                 )

@@ -17,14 +17,20 @@ from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_bounded, read_json
-from picogpt.tokenizers.added import LEAVE_OUT, TOKENIZER_CONFIG, Settings
-from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special, write_vocabulary
+from picogpt.tokenizers.added import LEAVE_OUT, TOKENIZER_CONFIG, TOKENIZER_JSON, Settings
+from picogpt.tokenizers.base import (
+    END_OF_TEXT,
+    VOCABULARY_SIZE,
+    Layout,
+    is_special,
+    without_surrogates,
+    write_vocabulary,
+)
 
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
     "huggingface": ("vocab.json", "merges.txt"),
 }
-TOKENIZER_JSON = "tokenizer.json"
 FILE_NAMES = [*(name for names in FILES.values() for name in names), TOKENIZER_JSON]
 OTHER_BPE = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
 GPT2 = Path(__file__).parent / "gpt2"
@@ -213,6 +219,8 @@ def combine(
                 f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
             )
     for name, i in (special_tokens | added_tokens).items():
+        if name != without_surrogates(name):
+            raise PicoGPTError(f"{ids_path}: the token {name!r} (id {i}) is not text")
         tokens[i] = tokens[i] or name.encode()
     return Vocabulary(tokens, merges, special_tokens, added_tokens, prefix_space)
 

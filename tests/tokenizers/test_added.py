@@ -72,8 +72,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"added_tokens": {"<x>": 7}}, "the added token '<x>' the id 7, but 1024"),
     ({"added_tokens": {"<x>": -1}}, "the added token '<x>' the id -1, but 1024"),
     ({"added_tokens": {"é": 1024}}, "the added token 'é' the id 1024, but"),  # which is how a byte is spelled
-    ({"added_tokens": {"<x>": True}}, "an added token has the id True, which"),
-    ({"added_tokens": {"<x>": "many"}}, "an added token has the id 'many', which"),
+    ({"added_tokens": {"<x>": True}}, "'<x>' has the id True, which should be a whole number"),
+    ({"added_tokens": {"<x>": "many"}}, "'<x>' has the id 'many', which"),
     ({"added_tokens": {"": 1024}}, "an added token without text"),
     ({"added_tokens": ["<x>"]}, "added_tokens.json should hold a JSON object"),
     ({"tokenizer_config": {"added_tokens_decoder": []}}, "added_tokens_decoder should be an object"),
@@ -83,7 +83,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tokenizer_config": {"add_bos_token": True}}, r"every text's end or beginning (add_bos_token); picogpt reads"),
     ({"tokenizer_config": {"add_prefix_space": 1.5}}, "add_prefix_space should be true or false, not 1.5"),
     ({"tokenizer_config": {"tokenizer_class": "BertTokenizer"}}, "those of 'BertTokenizer', which picogpt does not"),
-    ({"tokenizer": {"added_tokens": [7]}}, "an added token has the id None"),
+    ({"added_tokens": {"<\ud800>": 1024}}, "the token '<\\ud800>' (id 1024) is not text"),
+    ({"added_tokens": {"<x>" * 99: 1024, "<x>": 1025}, "special_tokens_map": {"pad_token": "<x>" * 99}}, "too long"),
+    ({"tokenizer": {"added_tokens": [7]}}, "tokenizer.json has an added token without text: 7"),
     ({"tokenizer": {"added_tokens": 7}}, "does not describe a byte-level BPE tokenizer"),
     (
         {"tokenizer": {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}},
