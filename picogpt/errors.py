@@ -12,6 +12,9 @@ class PicoGPTError(ValueError):
 
     exit_status = 2  # of the command line
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
 
 class NetworkError(PicoGPTError):
     """Something outside failed, and went on failing when it was tried again; later it may work."""
@@ -47,3 +50,8 @@ def listed(names: Iterable[str]) -> str:
     names = list(names)
     first = [name if name.isprintable() and len(name) <= NAME_SIZE else shown(name) for name in names[:NAMES]]
     return ", ".join(first) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what a terminal would obey: it may quote a server or a file."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -27,6 +27,8 @@ JSON_DEPTH = 16  # objects and lists within each other; a tokenizer.json has six
 NAME_SIZE = 200  # bytes; file systems take 255, and some names get an ending
 
 STRING = regex.compile(r'"(?:[^"\\]++|\\.)*+"?', regex.DOTALL)  # of JSON, or what begins like one
+CHECKSUMS = "SHA256SUMS"  # beside a model's files: see `picogpt.checksums`
+
 LAST_WORD_END = regex.compile(r"(?r)\S(?=\s)")
 
 
@@ -100,7 +102,7 @@ def parse_json(text: str, source: str) -> Any:
     numbers that are too long or not finite, or a key twice in one object.
     """
     most = n_brackets(text)  # lists and objects
-    few = 100 + len(text) // 8  # an empty one takes 30 times its text's memory
+    few = 100 + len(text) // 12  # an empty one takes 30 times its text's memory; safetensors' headers have three in 50
     if most > few and n_brackets(STRING.sub("", text)) > few:
         raise PicoGPTError(f"{source} has too many lists and objects")
     try:
@@ -256,7 +258,14 @@ def is_running(pid: int) -> bool:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway."""
+    """Give a finished file, already synced, its name in a way that a power cut cannot undo halfway.
+
+    A list of checksums that has the file's name is removed before it is wrong.
+    """
+    sums = path.with_name(CHECKSUMS)
+    if sums.is_file() and os.fsencode(path.name) in (line[66:] for line in sums.read_bytes().splitlines()):
+        sums.unlink()
+        sync_directory(sums.parent)
     partial.replace(path)
     sync_directory(path.parent)
 

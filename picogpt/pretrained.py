@@ -13,9 +13,10 @@ from picogpt.checkpoints import Layout
 from picogpt.decoding.loop import generate_stream
 from picogpt.decoding.options import TextOptions, decoding_options
 from picogpt.decoding.stopping import until_stop
-from picogpt.errors import PicoGPTError, what
+from picogpt.errors import PicoGPTError, listed, what
 from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
+from picogpt.places import cached_models, cached_snapshot, hub_cache, search_path
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
 from picogpt.tokenizers import Tokenizer, stream_text
 from picogpt.types import HParams, Params
@@ -24,8 +25,13 @@ if TYPE_CHECKING:  # loads when it is first asked for
     from picogpt.inspection import Trace
     from picogpt.inspection.names import Names
 
-# OpenAI's name of a released GPT-2 -> Hugging Face's. Either name finds either directory.
-ALIASES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
+ALIASES = (  # OpenAI's name of a released GPT-2, Hugging Face's, and its repository there. Each finds all of them.
+    ("124M", "gpt2", "openai-community/gpt2"),
+    ("355M", "gpt2-medium", "openai-community/gpt2-medium"),
+    ("774M", "gpt2-large", "openai-community/gpt2-large"),
+    ("1558M", "gpt2-xl", "openai-community/gpt2-xl"),
+    ("distilgpt2", "distilbert/distilgpt2"),
+)
 PREFERRED, SHIPPED = "124M", "shakespeare"
 
 
@@ -83,19 +89,20 @@ class GPT2(NamedTuple):
 
         ids = self.prompt_ids(prompt, allowed_special)
         trace = inspection.trace(ids, self.params, self.hparams["n_head"], names)
+        trace.model = self
         trace.tokens = inspection.token_texts(self.encoder, ids)
         return trace
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
-        """The prompt's ids; of an empty one the end-of-text token, after which a new text begins.
+        """The prompt's ids; of an empty one the token that begins a text.
 
         Raises `PicoGPTError` for an empty prompt where the model has no such token.
         """
         if ids := self.encoder.encode(prompt, allowed_special=allowed_special):
             return ids
-        if self.encoder.eot_token is None:
-            raise PicoGPTError("the prompt is empty, and this model has no end-of-text token to start from")
-        return [self.encoder.eot_token]
+        if self.encoder.bos_token is None:
+            raise PicoGPTError("the prompt is empty, and this model has no token that begins a text; give it a word")
+        return [self.encoder.bos_token]
 
     def __repr__(self) -> str:
         sizes = " ".join(f"{name}={number}" for name, number in self.hparams.items())
@@ -110,18 +117,14 @@ def load(
     """Load a model by its name (`124M`, `gpt2-medium`, `shakespeare` …) or its directory.
 
     Without a name it is 124M where that is present, else the Shakespeare model that ships with the package. Models
-    are looked for in `models_dir` (or else in $PICOGPT_MODELS_DIR), in `./models`, and in the package. The params are
-    float32 and, where they are mapped from the file, read-only; with `dtype` "int8", or where they are stored so, the
-    weights are int8. Raises `PicoGPTError` when there is no such model or its files are not whole.
+    are looked for in `models_dir` (or else in $PICOGPT_MODELS_DIR), in `./models`, in the user's own folder, in the
+    package, and in Hugging Face's cache. The params are float32 and, where they are mapped from the file, read-only;
+    with `dtype` "int8", or where they are stored so, the weights are int8. Raises `PicoGPTError` when there is no such
+    model or its files are not whole.
     """
     directory = find_model(name if name is not None else default_model(models_dir), models_dir)
     hparams, params = checkpoints.read_checkpoint(directory)
-    encoder = checkpoints.read_encoder(directory)
-    if encoder.n_vocab > hparams["n_vocab"]:
-        raise PicoGPTError(
-            f"{directory} has a vocabulary of {encoder.n_vocab} tokens, and a model that knows {hparams['n_vocab']}; "
-            f"the files do not belong together"
-        )
+    encoder = checkpoints.read_encoder(directory, hparams["n_vocab"])
     if dtype == "int8":
         checkpoints.check_finite(params, str(directory))
         params = quantize_params(params)
@@ -147,6 +150,7 @@ def save(
         raise PicoGPTError(f"{directory} exists already; choose another name, or remove it first")
     partial = directory.with_name(f".{directory.name}.{os.getpid()}")
     encoder, hparams, params = model
+    ends = encoder.bos_token, encoder.eos_tokens
     if layout != "int8" and isinstance(params["wte"], Int8Rows):
         raise PicoGPTError("the model's weights are int8 already; convert the model that it was made from")
     try:
@@ -156,16 +160,18 @@ def save(
             return checkpoints.write_llmc(directory, hparams, params, dtype)
         for leftover in leftovers(directory):  # of conversions that were killed
             shutil.rmtree(leftover, ignore_errors=True)
+        encoder.save(partial, "openai" if layout == "openai" else "huggingface")  # first: the model lists its checksums
         if layout == "openai":
             checkpoints.write_openai(partial, hparams, params)
         elif layout == "int8":
-            checkpoints.write_int8(partial, hparams, params, eot_token=encoder.eot_token)
+            checkpoints.write_int8(partial, hparams, params, ends=ends)
         else:
-            checkpoints.write_huggingface(partial, hparams, params, dtype, eot_token=encoder.eot_token)
-        encoder.save(partial, "openai" if layout == "openai" else "huggingface")
+            checkpoints.write_huggingface(partial, hparams, params, dtype, ends=ends)
         if directory.exists():
             directory.rmdir()
         publish(partial, directory)
+    except PicoGPTError as error:
+        raise PicoGPTError(str(error).replace(str(partial), str(directory))) from error
     except OSError as error:
         raise PicoGPTError(f"cannot write {directory}: {what(error)}") from error
     finally:
@@ -188,36 +194,49 @@ def find_model(name: str | os.PathLike[str], models_dir: str | os.PathLike[str] 
 
 
 def possible_places(name: str, models_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """Where the model can be, the likeliest first: under its names in the search path, or the path that `name` is."""
-    pairs = [pair for pair in ALIASES.items() if name in pair]
-    names = [name, *(other for pair in pairs for other in pair if other != name)]
-    return [*(root / alias for root in search_path(models_dir) for alias in names), Path(name)]
+    """Where the model can be, the likeliest first.
+
+    That is under its names in the search path, the path that `name` is, or under its names in Hugging Face's cache.
+    """
+    names = [name, *(other for row in ALIASES if name in row for other in row if other != name)]
+    cached = filter(None, map(cached_snapshot, names))
+    return [*(root / alias for root in search_path(models_dir) for alias in names), Path(name), *cached]
 
 
-def search_path(models_dir: str | os.PathLike[str] | None = None) -> list[Path]:
-    """The directories in which models are looked for, first to last."""
-    chosen = models_dir or os.environ.get("PICOGPT_MODELS_DIR")
-    package = Path(__file__).resolve().parent
-    return [
-        *([Path(chosen)] if chosen else []),
-        Path("models"),
-        package / "models",  # of an installed package
-        package.parent / "models",  # of a checkout of the source
-    ]
+def is_released(name: str) -> bool:
+    """Whether this is the name of a GPT-2 that OpenAI or Hugging Face released."""
+    return any(name in row for row in ALIASES)
 
 
 def available_models(models_dir: str | os.PathLike[str] | None = None) -> dict[str, Path]:
-    """Every whole model in the search path: name -> directory."""
+    """Every whole model in the search path and in Hugging Face's cache: name -> directory."""
     found: dict[str, Path] = {}
-    for root in filter(Path.is_dir, search_path(models_dir)):
-        for directory in filter(checkpoints.is_complete, sorted(root.iterdir())):
-            found.setdefault(directory.name, directory)
+    for root in search_path(models_dir):
+        for directory in sorted([*root.glob("*"), *root.glob("*/*")]):
+            if is_model(directory):
+                found.setdefault(directory.relative_to(root).as_posix(), directory)
+    for name in cached_models():
+        if (snapshot := cached_snapshot(name)) and is_model(snapshot):
+            found.setdefault(name, snapshot)
     return found
 
 
+def is_model(directory: Path) -> bool:
+    """Whether the directory holds a whole model, and one of a kind that is read here."""
+    try:
+        return checkpoints.is_complete(directory) and bool(checkpoints.read_hparams(directory))
+    except PicoGPTError:
+        return False
+
+
 def explain_absence(name: str, models_dir: str | os.PathLike[str] | None) -> str:
-    """One line: what is missing, what is there, and how to get GPT-2."""
-    here = ", ".join(f"{model} ({directory})" for model, directory in available_models(models_dir).items()) or "none"
-    if name in ALIASES or name in ALIASES.values():
-        return f"{name} is not here; `picogpt download {name}` fetches it. Models here: {here}"
-    return f"there is no model {name!r}. Models here: {here}. To fetch GPT-2: `picogpt download {PREFERRED}`"
+    """One line: what is missing, where it was looked for, what is there, and how to get it or GPT-2."""
+    looked = ", ".join(dict.fromkeys(map(str, [*search_path(models_dir), hub_cache()])))
+    here = listed(f"{model} ({directory})" for model, directory in available_models(models_dir).items()) or "none"
+    if is_released(name):
+        said = f"{name} is not here; `picogpt download {name}` fetches it"
+    elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        said = f"there is no model {name!r}; if it is Hugging Face's, `picogpt download {name}` fetches it"
+    else:
+        said = f"there is no model {name!r}; to fetch GPT-2: `picogpt download {PREFERRED}`"
+    return f"{said}. Models here: {here}. Looked in {looked}"

@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import GPT2LMHeadModel, GPT2Tokenizer
+from transformers import AutoTokenizer, GPT2LMHeadModel, GPT2Tokenizer
 
 PROMPTS = [
     "ROMEO:",
@@ -44,6 +46,69 @@ EVERY = 5  # of which the logits at every fifth are kept
 N_INSIDE = 5  # tokens of each of two rows for the hidden states
 N_SAMPLED = 64  # entries kept of each gradient
 
+WORDS = {"<sep>": 1024, "New York": 1025, "naïve": 1026}
+TOKEN = {"lstrip": False, "rstrip": False, "single_word": False}
+PAD = {**TOKEN, "content": "<pad>", "normalized": False, "special": True}
+SEP = {**TOKEN, "content": "<sep>", "normalized": True, "special": False}
+END = {**TOKEN, "content": "<|endoftext|>", "normalized": True, "special": True}
+ONE_TOKEN = {
+    "type": "TemplateProcessing",
+    "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {},
+}
+# what lies beside vocab.json and merges.txt, or of tokenizer.json what is not the vocabulary and the merges
+ADDED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "added_tokens.json": {"added_tokens": WORDS},
+    "added_tokens.json in another order": {"added_tokens": dict(reversed(WORDS.items()))},
+    "roles are special": {"added_tokens": WORDS, "special_tokens_map": {"sep_token": "<sep>"}},
+    "roles without a token": {"special_tokens_map": {"pad_token": PAD, "additional_special_tokens": ["<sep>", "<x>"]}},
+    "an older config": {
+        "tokenizer_config": {"pad_token": {"__type": "AddedToken", **PAD}, "mask_token": "<x>", "my_token": "<y>"},
+        "special_tokens_map": {"mask_token": "<sep>"},
+    },
+    "a config hides the older files": {
+        "tokenizer_config": {"added_tokens_decoder": {"1023": END, "1024": PAD}},
+        "added_tokens": WORDS,
+        "special_tokens_map": {"sep_token": "<sep>"},
+    },
+    "another end": {"tokenizer_config": {"eos_token": "</s>", "extra_special_tokens": ["<x>"]}},
+    "an ordinary token has a role": {"tokenizer_config": {"pad_token": "!", "sep_token": "th"}},
+    "a space before": {"tokenizer_config": {"add_prefix_space": True}, "added_tokens": WORDS},
+    "tokenizer.json": {"tokenizer": {"added_tokens": [{"id": 1023, **END}, {"id": 1024, **SEP}]}},
+    "tokenizer.json and the older files": {
+        "tokenizer": {"added_tokens": [{"id": 1023, **END}, {"id": 1024, **SEP}]},
+        "added_tokens": {"<pad>": 1024, "<x>": 1025},
+    },
+    "tokenizer.json and a config": {
+        "tokenizer": {"added_tokens": [{"id": 1023, **END}, {"id": 1024, **SEP}], "post_processor": ONE_TOKEN},
+        "tokenizer_config": {"tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": {"1024": PAD}},
+    },
+    "tokenizer.json is all there is": {
+        "tokenizer": {
+            "added_tokens": [{"id": 1023, **END}, {"id": 1024, **SEP}],
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
+        },
+        "tokenizer_config": {"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": False},
+    },
+    "tokenizer.json comes first": {
+        "tokenizer": {"added_tokens": [{"id": 1023, **END}, {"id": 1024, **SEP}]},
+        "tokenizer_config": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "added_tokens_decoder": {"1025": PAD},
+            "mask_token": "<x>",
+        },
+    },
+}
+ADDED_TEXTS = [
+    "a <sep> b",
+    "a<pad>b<sep>c<|endoftext|>d </s> e",
+    "New Yorker in New York<x>",
+    "  <sep>  then \n<y><pad> the end",
+    "café naïve!! <sep>the!",
+]
+
 Model = Any  # a GPT2LMHeadModel; torch is not there when types are checked
 Ids = list[int]
 
@@ -67,6 +132,7 @@ def main() -> None:
     write_json(args.out / "shakespeare_greedy.json", greedy(model, tokenizer, prompts))
     write_json(args.out / "beam.json", beams(model, prompts))
     write_json(args.out / "scoring.json", scores(model, tokenizer, validation[:N_SCORED]))
+    write_json(args.out / "added_tokens.json", added_tokens(args.model))
     batch = torch.tensor([train[i : i + 65] for i in range(0, 256, 64)])
     np.savez_compressed(args.out / "inspection.npz", **inside(model, validation))
     np.savez_compressed(args.out / "gradients_shakespeare.npz", **gradients(model, batch))
@@ -134,7 +200,7 @@ def inside(model: Model, ids: Ids) -> dict[str, Any]:
     }
 
 
-def generated(model: Model, prompt: Ids, eot: int | None, **options: Any) -> Any:
+def generated(model: Model, prompt: Ids, eot: int | list[int] | None, **options: Any) -> Any:
     """transformers' `generate` without sampling, which pads what has ended with the model's own end token."""
     model.generation_config.eos_token_id = eot
     pad = model.config.eos_token_id
@@ -152,10 +218,10 @@ def greedy(model: Model, tokenizer: Any, prompts: list[Ids]) -> dict[str, Any]:
 
 
 def beams(model: Model, prompts: list[Ids]) -> list[dict[str, Any]]:
-    """Each prompt by its own settings: without an end token, and with the line's end as one."""
+    """Each prompt by its own settings: without an end token, with the line's end as one, and with more of them."""
     cases = []
     for prompt, options in zip(prompts, BEAMS, strict=True):
-        for eot in (None, 198):
+        for eot in (None, 198, [198, 11, 13]):
             found = generated(
                 model,
                 prompt,
@@ -168,6 +234,38 @@ def beams(model: Model, prompts: list[Ids]) -> list[dict[str, Any]]:
             results = {"sequences": found.sequences.tolist(), "scores": found.sequences_scores.tolist()}
             cases.append({"prompt_ids": prompt, "eos_token_id": eot, **options, **results})
     return cases
+
+
+def added_tokens(model: Path) -> list[dict[str, Any]]:
+    """The ids that transformers gives to texts, with files beside the model's vocabulary."""
+    cases = []
+    for name, files in ADDED.items():
+        with tempfile.TemporaryDirectory() as directory:
+            for file in ("config.json", "vocab.json", "merges.txt"):
+                shutil.copy(model / file, directory)
+            for file, content in files.items():
+                whole = whole_tokenizer(model, content) if file == "tokenizer" else content
+                (Path(directory) / f"{file}.json").write_text(json.dumps(whole), encoding="utf-8")
+            tokenizer = AutoTokenizer.from_pretrained(directory)
+        special = {str(token): i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        ids = [tokenizer.encode(text) for text in ADDED_TEXTS]
+        cases.append({"name": name, "files": files, "texts": ADDED_TEXTS, "ids": ids, "special": special})
+    return cases
+
+
+def whole_tokenizer(model: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json, of which `content` gives what is not the vocabulary."""
+    vocab = json.loads((model / "vocab.json").read_text(encoding="utf-8"))
+    merges = (model / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    bpe = {"type": "BPE", "vocab": vocab, "merges": merges}
+    return {
+        "version": "1.0",
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
+        "model": bpe,
+    } | content
 
 
 def log_probabilities(model: Model, ids: Ids) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import pytest
 import picogpt
 from picogpt import pretrained
 from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface, write_openai
+from picogpt.download import verify
 from picogpt.errors import PicoGPTError
-from picogpt.pretrained import available_models, default_model, find_model, load
+from picogpt.places import user_models
+from picogpt.pretrained import available_models, default_model, find_model, load, save
 from picogpt.tokenizers import load_tokenizer, train_bpe
 from tests.random_model import HPARAMS, random_params
 
 N_VOCAB = 257  # all bytes and one merge
 REPOSITORY = Path(__file__).parents[1]
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +39,27 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory of the test's own, and no setting from outside."""
     monkeypatch.delenv("PICOGPT_MODELS_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def cached(model: Path, elsewhere: Path, repository: str) -> Path:
+    """The model in Hugging Face's layout and cache, where a snapshot's files are links to blobs."""
+    folder = elsewhere / "hf" / "hub" / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / COMMIT
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    (folder / "blobs").mkdir()
+    snapshot.mkdir(parents=True)
+    save(load(model), elsewhere / "saved")
+    for path in (elsewhere / "saved").iterdir():
+        blob = folder / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
+        path.rename(blob)
+        (snapshot / path.name).symlink_to(Path("..", "..", "blobs", blob.name))
+    (elsewhere / "saved").rmdir()
+    return snapshot
 
 
 def place(model: Path, *directories: Path) -> None:
@@ -69,14 +93,17 @@ def test_both_layouts_load_alike(model: Path, elsewhere: Path) -> None:
 
 
 def test_search_order(model: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--models-dir, else the environment's; then ./models; then what ships; last the path that the name is."""
+    """--models-dir, else the environment's; ./models; the user's folder; what ships; the path that the name is."""
     place(model, elsewhere / "given" / "x", elsewhere / "set" / "x", elsewhere / "models" / "x", elsewhere / "x")
+    place(model, user_models() / "x")
     monkeypatch.setenv("PICOGPT_MODELS_DIR", "set")
     assert find_model("x", "given") == Path("given/x")
     assert find_model("x") == Path("set/x")
     monkeypatch.delenv("PICOGPT_MODELS_DIR")
     assert find_model("x") == Path("models/x")
     shutil.rmtree("models")
+    assert find_model("x") == user_models() / "x"
+    shutil.rmtree(user_models())
     assert find_model("x") == Path("x")
     assert find_model("./x") == Path("x")
     assert find_model(elsewhere / "x") == elsewhere / "x"
@@ -99,6 +126,71 @@ def test_without_a_name_it_is_124m_where_that_is(model: Path, elsewhere: Path) -
 def test_either_name_finds_either_directory(model: Path, elsewhere: Path, asked: str, there: str) -> None:
     place(model, elsewhere / "models" / there)
     assert find_model(asked) == Path("models", there)
+
+
+@pytest.mark.parametrize("asked", ["some/gpt", "some/gpt@main", f"some/gpt@{COMMIT}"])
+def test_a_model_in_hugging_faces_cache_is_found_by_its_name(model: Path, elsewhere: Path, asked: str) -> None:
+    snapshot = cached(model, elsewhere, "some/gpt")
+    assert find_model(asked) == snapshot
+    assert load(asked).encoder.encode("not to be") == load(model).encoder.encode("not to be")
+    assert available_models()["some/gpt"] == snapshot
+    place(model, elsewhere / "models" / "some" / "gpt")
+    assert find_model("some/gpt") == Path("models/some/gpt")
+    assert available_models()["some/gpt"] == Path("models/some/gpt")
+
+
+def test_the_cache_is_verified_by_its_names(model: Path, elsewhere: Path) -> None:
+    snapshot = cached(model, elsewhere, "some/gpt")
+    assert set(verify(snapshot).values()) == {"as SHA256SUMS has it"}
+    (snapshot / "SHA256SUMS").unlink()
+    assert set(verify(snapshot).values()) == {"as its name in Hugging Face's cache says"}
+    weights = snapshot / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(PicoGPTError, match=r"model\.safetensors has the SHA-256 [0-9a-f]{64}, not [0-9a-f]{64}"):
+        verify(snapshot)
+
+
+@pytest.mark.parametrize("repository", ["gpt2", "openai-community/gpt2"])
+@pytest.mark.parametrize("asked", ["124M", "gpt2", "openai-community/gpt2"])
+def test_either_name_finds_it_in_the_cache_too(model: Path, elsewhere: Path, repository: str, asked: str) -> None:
+    snapshot = cached(model, elsewhere, repository)
+    assert find_model(asked) == snapshot
+    assert default_model() == "124M"
+
+
+def test_another_kind_of_model_in_the_cache_is_not_offered(model: Path, elsewhere: Path) -> None:
+    config = cached(model, elsewhere, "some/llama") / "config.json"
+    content = json.loads(config.read_text()) | {"model_type": "llama"}
+    config.unlink()
+    config.write_text(json.dumps(content))
+    assert "some/llama" not in available_models()
+    with pytest.raises(PicoGPTError, match="describes a model that is not GPT-2's: model_type = 'llama'"):
+        load("some/llama")
+
+
+def test_the_users_folder_is_searched_from_everywhere(
+    model: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same name was one model in one directory and another in the next."""
+    place(model, user_models() / "124M", user_models() / "some" / "gpt")
+    (elsewhere / "other").mkdir()
+    for directory in (elsewhere, elsewhere / "other"):
+        monkeypatch.chdir(directory)
+        assert default_model() == "124M"
+        assert find_model("gpt2") == user_models() / "124M"
+        assert find_model("some/gpt") == user_models() / "some" / "gpt"
+
+
+def test_an_unknown_model_says_where_it_was_looked_for(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICOGPT_MODELS_DIR", "set")
+    with pytest.raises(PicoGPTError) as caught:
+        find_model("gpt5", "given")
+    for place in ("given", "models", str(user_models()), str(REPOSITORY / "models"), str(elsewhere / "hf" / "hub")):
+        assert place in str(caught.value).partition("Looked in ")[2].split(", ")
+    with pytest.raises(PicoGPTError, match="if it is Hugging Face's, `picogpt download some/gpt` fetches it"):
+        find_model("some/gpt")
 
 
 def test_half_a_model_does_not_hide_a_whole_one(model: Path, elsewhere: Path) -> None:

@@ -19,7 +19,7 @@ from picogpt.checkpoints.llmc import write as write_llmc
 from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError, reason
-from picogpt.tokenizers import Tokenizer, load_tokenizer
+from picogpt.tokenizers import ByteLevelBPE, CharTokenizer, Tokenizer, load_tokenizer
 from picogpt.types import HParams, Params
 
 __all__ = [
@@ -103,11 +103,22 @@ def read_hparams(place: Path) -> HParams:
         return LAYOUTS[name].read_hparams(path)
 
 
-def read_encoder(place: Path) -> Tokenizer:
-    """The model's tokenizer: of a checkpoint that is a single file, what that says; else from the directory."""
+def read_encoder(place: Path, n_vocab: int | None = None) -> Tokenizer:
+    """The tokenizer of a model of `n_vocab` ids: what a checkpoint that is a single file says; else the directory's.
+
+    Raises `PicoGPTError` when it is missing, damaged, or larger than the model.
+    """
     with readable():
         reader = next((reader for reader in SINGLE_FILES if reader.find(place)), None)
-        return reader.read_encoder(place) if reader else load_tokenizer(place)
+        if reader is None:
+            return load_tokenizer(place, n_vocab)
+        encoder: ByteLevelBPE | CharTokenizer = reader.read_encoder(place)
+    if n_vocab is not None:
+        try:
+            encoder.fit(n_vocab)
+        except PicoGPTError as error:
+            raise PicoGPTError(f"{place} has {error}") from None
+    return encoder
 
 
 def read_checkpoint(place: Path) -> tuple[HParams, Params]:

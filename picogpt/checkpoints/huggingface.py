@@ -24,9 +24,12 @@ from picogpt.checkpoints.names import (
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
 from picogpt.checkpoints.torch_file import read_torch
 from picogpt.checkpoints.variants import as_config_says, check_config, config_of, without_options
+from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import inside, read_object, replacing
 from picogpt.performance.layout import Untied
+from picogpt.tokenizers import tokenizer_files
+from picogpt.tokenizers.ends import Ends, entries
 from picogpt.types import HParams, Params
 
 CONFIG = "config.json"
@@ -153,12 +156,13 @@ def check_params(stored: Mapping[str, Stored], hparams: HParams, source: Path) -
 
 
 def write(
-    directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, eot_token: int | None = None
+    directory: Path, hparams: HParams, params: Params, dtype: str = "float32", *, ends: Ends = (None, ())
 ) -> None:
-    """Write `config.json` and `model.safetensors`, each whole or not at all.
+    """Write `config.json` and `model.safetensors`, each whole or not at all, and checksums of these and the vocabulary.
 
-    `dtype` is float32, float16 or bfloat16. `eot_token` is the id that ends a text, which other programs read from
-    the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond float16's range.
+    `dtype` is float32, float16 or bfloat16. `ends` are the id that stands before a text and those that end one, which
+    are read from the config. Raises `PicoGPTError` when `params` do not fit `hparams`, and for weights beyond
+    float16's range.
     """
     if dtype not in CODES:
         raise PicoGPTError(f"weights cannot be stored as {dtype}; choose from {', '.join(CODES)}")
@@ -170,7 +174,8 @@ def write(
     check_range(flat, dtype)
     names = {path: OUTPUT if path == "lm_head" else PREFIX + huggingface_name(path) for path in shapes}
     write_safetensors(directory / WEIGHTS, {name: flat[path] for path, name in names.items()}, dtype)
-    write_config(directory, hparams, config_of(params), dtype, eot_token)
+    write_config(directory, hparams, config_of(params), dtype, ends)
+    write_checksums(directory, [CONFIG, WEIGHTS, *tokenizer_files(directory)])
 
 
 def check_range(flat: Mapping[str, Any], dtype: str) -> None:
@@ -180,17 +185,14 @@ def check_range(flat: Mapping[str, Any], dtype: str) -> None:
         raise PicoGPTError(f"a weight is larger than float16's {largest:.0f}; use bfloat16 or float32")
 
 
-def write_config(
-    directory: Path, hparams: HParams, options: Mapping[str, Any], dtype: str, eot_token: int | None
-) -> None:
+def write_config(directory: Path, hparams: HParams, options: Mapping[str, Any], dtype: str, ends: Ends) -> None:
     """`options` are what `config_of` says of the parameters."""
     config = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         **options,
         **{CONFIG_NAMES.get(name, name): value for name, value in hparams.items()},
-        "bos_token_id": eot_token,
-        "eos_token_id": eot_token,
+        **entries(*ends),
         "dtype": dtype,
     }
     with replacing(directory / CONFIG) as file:

@@ -15,10 +15,13 @@ from picogpt.checkpoints import huggingface
 from picogpt.checkpoints.names import Shape, check_finite, check_shapes, flatten, nest, param_shapes
 from picogpt.checkpoints.safetensors import read_safetensors, widen, write_safetensors
 from picogpt.checkpoints.variants import as_config_says, config_of, without_options
+from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_object
 from picogpt.performance.int8 import Int8Columns, Int8Rows, is_quantized, quantize_params
 from picogpt.performance.layout import Untied
+from picogpt.tokenizers import tokenizer_files
+from picogpt.tokenizers.ends import Ends
 from picogpt.types import HParams, Params
 
 WEIGHTS = "int8.safetensors"
@@ -70,8 +73,8 @@ def read_params(directory: Path, hparams: HParams) -> Params:
     return as_config_says(params, hparams["n_head"], read_object(directory / huggingface.CONFIG))
 
 
-def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int | None = None) -> None:
-    """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all.
+def write(directory: Path, hparams: HParams, params: Params, *, ends: Ends = (None, ())) -> None:
+    """Quantize `params`, and write `config.json` and `int8.safetensors`, each whole or not at all, and checksums.
 
     Raises `PicoGPTError` for params that are not finite.
     """
@@ -88,4 +91,5 @@ def write(directory: Path, hparams: HParams, params: Params, *, eot_token: int |
     shapes = stored_shapes(hparams)
     check_shapes({name: tensor.shape for name, tensor in tensors.items()}, shapes, "params")
     write_safetensors(directory / WEIGHTS, {name: tensors[name] for name in shapes})
-    huggingface.write_config(directory, hparams, config_of(params), "int8", eot_token)
+    huggingface.write_config(directory, hparams, config_of(params), "int8", ends)
+    write_checksums(directory, [huggingface.CONFIG, WEIGHTS, *tokenizer_files(directory)])

@@ -19,8 +19,10 @@ from picogpt.checkpoints.names import (
 )
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
 from picogpt.checkpoints.variants import is_plain
+from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
 from picogpt.files import check_size, inside, read_object, replacing, require_files
+from picogpt.tokenizers import tokenizer_files
 from picogpt.types import HParams, Params
 
 HPARAMS = "hparams.json"
@@ -95,7 +97,8 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     """Write `hparams.json`, `checkpoint` and the TensorFlow checkpoint in float32, each file whole or not at all.
 
     `prefix` is what the checkpoint's own files are called. A prefix that is new in the directory keeps the model that
-    is there whole until the file `checkpoint`, written last, names the new one.
+    is there whole until the file `checkpoint`, written after them, names the new one. The last file is the list of
+    checksums, of these and of the vocabulary.
     """
     if not is_plain(params) or N_INNER in hparams:
         raise PicoGPTError("OpenAI's layout is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
@@ -110,3 +113,6 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     )
     with replacing(directory / CHECKPOINT) as file:
         file.write(f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'.encode())
+    weights = [index_path(directory / prefix), *data_paths(directory / prefix, 1)]
+    names = [HPARAMS, CHECKPOINT, *(path.name for path in weights), *tokenizer_files(directory)]
+    write_checksums(directory, names)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
-from picogpt.cli.records import files, printable
+from picogpt.cli.records import as_utf8, files
 from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
 from picogpt.lock import locked
@@ -74,7 +74,7 @@ def inputs(names: list[str]) -> list[Description]:
         try:
             with Path(name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found.append({"name": printable(name), "n_bytes": file.tell(), "sha256": digest})
+                found.append({"name": as_utf8(name), "n_bytes": file.tell(), "sha256": digest})
         except OSError as error:
             raise PicoGPTError(f"cannot read {reason(error)}") from None
     return found

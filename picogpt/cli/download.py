@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.options import Parser
+from picogpt.places import download_place
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Get a model into MODELS/NAME, or a text into data/. Files that are here and whole are not fetched again, and what was
-interrupted resumes where it stopped: run the same command again. Every file is verified before it gets its name.
+interrupted resumes where it stopped: run the same command again. Every file is verified before it gets its name, and
+a model's SHA256SUMS are kept beside it. HF_ENDPOINT is Hugging Face's hub or a mirror of it, and HF_TOKEN opens what is
+private there. Where a file's size is not known beforehand, no more than 8 GiB of weights and
+16 MiB of anything else are taken.
 """
 
 
@@ -30,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "name",
         metavar="NAME",
         help=f"{', '.join(OPENAI_MODELS)} (OpenAI's files), {', '.join(HUGGING_FACE_MODELS)} (Hugging Face's), "
-        f"{', '.join(TEXTS)} (texts)",
+        f"OWNER/NAME or OWNER/NAME@REVISION (any GPT-2 at Hugging Face), {', '.join(TEXTS)} (texts)",
     )
     parser.add_argument("--source", choices=["openai", "hf"], help="whose files, whichever name was given")
     parser.add_argument(
@@ -43,9 +47,9 @@ def parser() -> argparse.ArgumentParser:
         "--models-dir",
         "--models_dir",
         dest="models_dir",
-        default=os.environ.get("PICOGPT_MODELS_DIR") or "models",
         metavar="MODELS",
-        help="where the model's directory shall be (default: $PICOGPT_MODELS_DIR, then ./models)",
+        help="where the model's directory shall be (default: $PICOGPT_MODELS_DIR, else ./models where there is one, "
+        "else your own folder, in which every command looks)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the files, their sizes and the target; fetch nothing"
@@ -59,7 +63,7 @@ def main(argv: list[str]) -> int:
     from picogpt.download import download, find
 
     collection = find(args.name, args.source, args.base_url and args.base_url.rstrip("/"))
-    directory = Path(args.models_dir, collection.name) if collection.is_model else Path("data")
+    directory = download_place(args.models_dir) / collection.name if collection.is_model else Path("data")
     if args.dry_run:
         print_plan(collection, directory)
         return 0
@@ -83,6 +87,7 @@ def main(argv: list[str]) -> int:
 
 def print_plan(collection: Collection, directory: Path) -> None:
     from picogpt.download import plan
+    from picogpt.download.http import without_secrets
 
     sizes = plan(collection, directory)
     width = max(map(len, sizes))
@@ -92,7 +97,7 @@ def print_plan(collection: Collection, directory: Path) -> None:
     to_fetch = [size for size, present in sizes.values() if not present]
     total = f"{sum(size or 0 for size in to_fetch):,} bytes"
     print(f"to fetch  {'at least ' if None in to_fetch else ''}{total}")
-    print(f"from      {collection.files[0].urls[0].rpartition('/')[0]}")
+    print(f"from      {without_secrets(collection.files[0].urls[0]).rpartition('/')[0]}")
     print(f"into      {directory}")
 
 

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     spellings = ("-n", "--n-tokens", "--n_tokens_to_generate")
     add(*spellings, dest="n_tokens", type=int, default=40, metavar="N", help="write at most N tokens (default: 40)")
     add("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT; may be given several times")
-    add("--ignore-eos", action="store_true", help="continue after the end-of-text token")
+    add("--ignore-eos", action="store_true", help="continue after a token that ends the text")
     add("--slide", action="store_true", help="when the context is full, continue after its last half")
     add("--echo", action="store_true", help="print the prompt before the continuation")
     add("--stats", action="store_true", help="say how fast it went")
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         how: dict[str, Any] = {"action": "append", "default": []} if option.repeats else {}
         group = sampling if option.samples else allowed
         group.add_argument(*flags, type=option.type, metavar=option.metavar, help=option.help_with_range, **how)
+    allowed.add_argument("--allow-unused", action="store_true", help="ids without a token, of a padded vocabulary, too")
     allowed.add_argument("--min-length", type=int, metavar="N", help="no end of text before N tokens, prompt included")
 
     add = parser.add_argument_group("beam search").add_argument
@@ -83,6 +84,7 @@ def main(argv: list[str]) -> int:
         stop=args.stop,
         min_length=args.min_length,
         ignore_eos=args.ignore_eos,
+        allow_unused=args.allow_unused,
         slide=args.slide,
         lookup=args.lookup,
         sample=args.n_samples > 1 and not args.beams,

@@ -35,7 +35,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model_size",
         dest="model",
         metavar="NAME",
-        help="a model's name or directory (default: 124M where it is present, else shakespeare)",
+        help="a model's name, OWNER/NAME at Hugging Face, or directory (default: 124M where it is present, else "
+        "shakespeare)",
     )
     add_models_dir_option(parser)
     parser.add_argument(
@@ -52,17 +53,20 @@ def add_models_dir_option(parser: argparse.ArgumentParser) -> None:
         "--models_dir",
         dest="models_dir",
         metavar="DIR",
-        help="where models are looked for first (default: $PICOGPT_MODELS_DIR, then ./models)",
+        help="where models are looked for first (default: $PICOGPT_MODELS_DIR, then ./models, then your own folder)",
     )
 
 
 def load_model(args: argparse.Namespace) -> GPT2:
-    """The model that `add_model_options` chose; where the small one stands in for GPT-2, a line says so."""
+    """The model that `add_model_options` chose; where no name did, a line says which it is."""
     from picogpt import pretrained
 
-    if args.model is None and pretrained.default_model(args.models_dir) == pretrained.SHIPPED:
-        print(
-            "picogpt: GPT-2 is not here, so this is the small Shakespeare model; `picogpt download 124M` gets GPT-2",
-            file=sys.stderr,
-        )
-    return pretrained.load(args.model, args.models_dir, args.dtype)
+    name = args.model
+    if name is None:
+        name = pretrained.default_model(args.models_dir)
+        if name == pretrained.SHIPPED:
+            which = "GPT-2 is not here, so this is the small Shakespeare model; `picogpt download 124M` gets GPT-2"
+        else:
+            which = f"the model is {name}, in {pretrained.find_model(name, args.models_dir)}"
+        print(f"picogpt: {which}", file=sys.stderr)
+    return pretrained.load(name, args.models_dir, args.dtype)

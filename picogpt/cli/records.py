@@ -75,12 +75,12 @@ def read_records(args: argparse.Namespace) -> Iterator[Record]:
     for name in names:
         try:
             with Path(name).open("rb") as file:
-                yield from read_file(printable(name), file, args)
+                yield from read_file(as_utf8(name), file, args)
         except OSError as error:
             raise PicoGPTError(f"{name} cannot be read: {what(error)}") from None
 
 
-def printable(name: str) -> str:
+def as_utf8(name: str) -> str:
     """A file's name as rows have it, which are UTF-8: bytes that are not become escapes."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 

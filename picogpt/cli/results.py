@@ -37,7 +37,7 @@ class Writer:
                 self.file = path.open("a", encoding="utf-8", newline="")
             except OSError as error:
                 raise PicoGPTError(f"{path} cannot be written: {what(error)}") from None
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
 
     def __enter__(self) -> Self:

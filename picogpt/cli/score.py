@@ -24,9 +24,9 @@ DESCRIPTION = """\
 Score a TEXT, FILEs or standard input: the log-probability (natural) of every token given those before it, its
 surprisal, its rank among all tokens, and the entropy of the prediction; words and texts have sums of these.
 
-A text is scored as if a document began with it, after <|endoftext|>: so its first token has a score too, and the sum
-is the log-probability of the whole text. With --no-bos the first token has none. Published tools differ: `surprisal`
-does the former, `minicons` the latter.
+A text is scored as if a document began with it, after the config's bos_token_id (<|endoftext|> of GPT-2): so its first
+token has a score too, and the sum is the log-probability of the whole text. With --no-bos the first token has none.
+Published tools differ: `surprisal` does the former, `minicons` the latter.
 
 A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
 """

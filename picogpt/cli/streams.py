@@ -43,6 +43,11 @@ def prepare() -> None:
         sys.stderr = Notices(sys.stderr.detach(), encoding, "backslashreplace", line_buffering=True)
 
 
+def in_colour() -> bool:
+    """Whether stdout is a terminal that shows colours, and nobody objects (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def give_up_stdout() -> None:
     """Send what is still in stdout's buffer nowhere: the interpreter would complain again when it ends."""
     with suppress(OSError, ValueError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picogpt.cli.options import Parser, add_models_dir_option
+from picogpt.cli.streams import in_colour
 from picogpt.cli.text import check_argument, encode, read_stdin
 from picogpt.errors import PicoGPTError
 
@@ -77,13 +77,9 @@ def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
     from picogpt import checkpoints, pretrained
     from picogpt.tokenizers import ByteLevelBPE
 
-    if model in pretrained.ALIASES or model in pretrained.ALIASES.values():
+    if pretrained.is_released(model):
         return ByteLevelBPE.gpt2()
     return checkpoints.read_encoder(pretrained.find_model(model, models_dir))
-
-
-def in_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
@@ -102,6 +98,6 @@ def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
 
 def visible(token: bytes) -> str:
     """The token's text, with escapes for what has no picture: control characters, and parts of characters."""
-    text = token.decode("utf-8", "backslashreplace")
-    escaped = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return "".join(escaped).replace("\\n", "\\n\n")
+    from picogpt.tokenizers import printable
+
+    return printable(token.decode("utf-8", "backslashreplace")).replace("\\n", "\\n\n")

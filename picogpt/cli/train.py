@@ -255,7 +255,7 @@ def finish(run: Run) -> None:
         run.hparams["n_ctx"] - len(prompt),
         transforms=[temperature(0.8), top_k(50)],
         rng=run.settings.seed,
-        eot_token=run.tokenizer.eot_token,
+        eot_token=run.tokenizer.eos_tokens,
     )
     for piece in stream_text(run.tokenizer, sample):
         print(piece, end="", flush=True)

@@ -6,9 +6,14 @@ import argparse
 
 from picogpt.cli.options import Parser, add_models_dir_option
 
+DESCRIPTION = """\
+Check every file of a model against the SHA256SUMS beside it, and the tensors of OpenAI's layout against their own
+checksums. The file or tensor that is damaged is named.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="picogpt verify", description="Check every file of a model; name the tensor that is damaged.")
+    parser = Parser(prog="picogpt verify", description=DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="a model's name or directory")
     add_models_dir_option(parser)
     return parser

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.text import encode
-from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
     from picogpt.decoding.loop import Options, Token
@@ -21,12 +20,10 @@ BATCH_SIZE = 32  # rows decoded side by side
 
 
 def prompt_ids(prompt: str, args: argparse.Namespace, model: GPT2) -> list[int]:
-    """The prompt's ids; without any text, the end-of-text token, after which a new text begins."""
+    """The prompt's ids; without any text, the token that begins a text."""
     if ids := encode(model.encoder, prompt, args.special):
         return ids
-    if model.encoder.eot_token is None:
-        raise PicoGPTError("the prompt is empty, and this model has no end-of-text token to start from; give it a word")
-    return [model.encoder.eot_token]
+    return model.prompt_ids("")
 
 
 def write_on(prompt: str, args: argparse.Namespace, model: GPT2, options: Options) -> None:

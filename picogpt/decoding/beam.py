@@ -5,13 +5,13 @@ Scores, ends and order are those of Hugging Face's `generate(num_beams=…)`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from picogpt.cache import KVCache
-from picogpt.decoding.loop import FinishReason
+from picogpt.decoding.loop import FinishReason, as_set
 from picogpt.decoding.ranges import check_range
 from picogpt.decoding.rows import check_logits, check_prompts
 from picogpt.decoding.sampling import NO_TOKEN_LEFT, Transform, apply_transforms, log_softmax
@@ -38,7 +38,7 @@ def beam_search(
     n_beams: int,
     *,
     transforms: Sequence[Transform] = (),
-    eot_token: int | None = None,
+    eot_token: int | Collection[int] | None = None,
     length_penalty: float = 1.0,
     early_stopping: bool | Literal["never"] = False,
     n_best: int = 1,
@@ -60,6 +60,7 @@ def beam_search(
     check_prompts([inputs], n_ctx, n_tokens_to_generate)
     if n_tokens_to_generate >= MANY_TOKENS:
         params = for_decoding(params)
+    end_tokens = sorted(as_set(eot_token))
     n_prompt = len(inputs)
     n_end = min(n_prompt + n_tokens_to_generate, n_ctx)
     if n_end == n_prompt:
@@ -75,15 +76,17 @@ def beam_search(
         logits = project(x, params["wte"])
         check_logits(logits, params)
         log_probs = apply_transforms(transforms, log_softmax(logits), ids[:, :end])
-        # at most one candidate a beam is an end, so of twice as many at least n_beams continue
-        parents, tokens, candidate_scores = best_candidates(scores[:, None] + log_probs, 2 * n_beams)
+        # a beam has no more candidates that are ends than there are end tokens, so at least n_beams continue
+        n_candidates = (1 + max(1, len(end_tokens))) * n_beams
+        parents, tokens, candidate_scores = best_candidates(scores[:, None] + log_probs, n_candidates)
         n_written = end + 1 - n_prompt
-        ends = tokens == eot_token if end + 1 < n_end else np.ones(len(tokens), bool)
+        is_end = np.isin(tokens, end_tokens)
+        ends = is_end if end + 1 < n_end else np.ones(len(tokens), bool)
         for i in np.flatnonzero(ends[:n_beams]):
-            written, is_eot = ids[parents[i], n_prompt:end].tolist(), tokens[i] == eot_token
+            written = ids[parents[i], n_prompt:end].tolist()
             score = float(candidate_scores[i]) / n_written**length_penalty
             finished.append(
-                Beam(written, score, "eos") if is_eot else Beam([*written, int(tokens[i])], score, "length")
+                Beam(written, score, "eos") if is_end[i] else Beam([*written, int(tokens[i])], score, "length")
             )
         finished = sorted(finished, key=lambda beam: -beam.score)[:n_beams]
 

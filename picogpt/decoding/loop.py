@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -44,7 +44,7 @@ class Options(TypedDict, total=False):
 
     transforms: Sequence[Transform]  # applied to the logits in this order, see `picogpt.decoding.sampling`
     rng: int | np.random.Generator | None  # a seed or a generator to sample with; None, the default, is greedy
-    eot_token: int | None  # the token that ends a row; None, the default, never ends one
+    eot_token: int | Collection[int] | None  # the token that ends a row, or several; None, the default: none does
     stop: Callable[[Ids], bool]  # given the ids written so far, whether they are enough
     slide: bool  # at n_ctx continue after the last half of the window; otherwise the row ends there
     n_samples: int  # continuations a prompt, 1 (the default) to 1000; row i * n_samples + j is prompt i's j-th
@@ -101,7 +101,7 @@ def decode(
     *,
     transforms: Sequence[Transform] = (),
     rng: int | np.random.Generator | None = None,
-    eot_token: int | None = None,
+    eot_token: int | Collection[int] | None = None,
     stop: Callable[[Ids], bool] | None = None,
     slide: bool = False,
     n_samples: int = 1,
@@ -114,6 +114,7 @@ def decode(
         check_range("the number of log-probabilities", n_top)
     if lookup and len(prompts) * n_samples != 1:
         raise PicoGPTError(f"lookup decodes one row, not {len(prompts) * n_samples}; leave it out for several")
+    end_tokens = as_set(eot_token)
     rows = (LookupRows if lookup else Rows)(prompts, params, n_head, n_tokens)
     row_rngs = None if rng is None else generators(rng, len(prompts) * n_samples)
     if not slide:
@@ -142,7 +143,7 @@ def decode(
             rows.row_ids.tolist(), chosen.tolist(), rows.written(), rows.lengths().tolist(), alternatives, strict=False
         ):
             reason: FinishReason | None = None
-            if token == eot_token:
+            if token in end_tokens:
                 reason = "eos"
             elif stop is not None and stop(written):
                 reason = "stop"
@@ -151,6 +152,11 @@ def decode(
             yield Token(row, token, reason, logprob, top)
             running.append(reason is None)
         rows.keep(running)
+
+
+def as_set(eot_token: int | Collection[int] | None) -> frozenset[int]:
+    """The tokens that end a row."""
+    return frozenset(() if eot_token is None else [eot_token] if isinstance(eot_token, int) else eot_token)
 
 
 def most_likely(

@@ -58,7 +58,8 @@ class TextOptions(SamplingOptions, total=False):
     sample: bool  # draw tokens even where no other option asks for it
     stop: str | Sequence[str]  # the text ends before any of these
     min_length: int | None  # no end of text before so many tokens, those of the prompt included
-    ignore_eos: bool  # continue after the end-of-text token
+    ignore_eos: bool  # continue after a token that ends the text
+    allow_unused: bool  # write ids without a token too, which a padded vocabulary has
     slide: bool  # when the context is full, continue after the last half of it
     lookup: bool  # guess from earlier text: the same text, sooner where it repeats itself
     allowed_special: Literal["all"] | Collection[str]  # special tokens that the prompt may contain
@@ -103,6 +104,7 @@ def decoding_options(
     stop: str | Sequence[str] = (),
     min_length: int | None = None,
     ignore_eos: bool = False,
+    allow_unused: bool = False,
     slide: bool = False,
     lookup: bool = False,
     sample: bool = False,
@@ -116,11 +118,12 @@ def decoding_options(
     if seed is not None:
         check_range("the seed", seed)
     transforms = make_transforms(chosen)
-    eot_token = encoder.eot_token
-    if min_length is not None and eot_token is not None:
-        transforms.insert(0, sampling.min_length(min_length, eot_token))
+    if min_length is not None and encoder.eos_tokens:
+        transforms.insert(0, sampling.min_length(min_length, encoder.eos_tokens))
+    if encoder.unused and not allow_unused:
+        transforms.insert(0, sampling.banned_tokens(encoder.unused))
     options: Options = {"transforms": transforms, "slide": slide, "lookup": lookup}
-    options["eot_token"] = None if ignore_eos else eot_token
+    options["eot_token"] = () if ignore_eos else encoder.eos_tokens
     if sample or seed is not None or any(option.samples for option in given(chosen)):
         options["rng"] = np.random.default_rng(seed)
     if stops := [stop] if isinstance(stop, str) else list(stop):

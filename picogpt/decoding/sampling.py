@@ -9,7 +9,7 @@ at a threshold, all of them are kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -190,13 +190,15 @@ def banned_tokens(banned: Iterable[int]) -> Transform:
     return transform
 
 
-def min_length(n: int, eot_token: int) -> Transform:
-    """Remove the end-of-text token while prompt and continuation together have fewer than n tokens, 0 or more."""
+def min_length(n: int, eot_token: int | Collection[int]) -> Transform:
+    """Remove the tokens that end a text while prompt and continuation have fewer than n tokens together, 0 or more."""
     check_range("min_length", n)
+    end_tokens = [eot_token] if isinstance(eot_token, int) else list(eot_token)
 
     def transform(logits: Array, ids: IdsSoFar) -> Array:
         logits = logits.copy()
-        logits[[len(seen) < n for seen in ids], eot_token] = -np.inf
+        short = [len(seen) < n for seen in ids]
+        logits[np.ix_(short, end_tokens)] = -np.inf
         return logits
 
     return transform

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from picogpt.checkpoints import n_params
+from picogpt.download.access import endpoint
 from picogpt.errors import PicoGPTError
 
 
@@ -13,6 +14,14 @@ class Facts(NamedTuple):
 
     size: int | None = None
     sha256: str | None = None
+    git: str | None = None  # the name that Git gives a file of these bytes
+
+    @property
+    def is_hashed(self) -> bool:
+        return (self.sha256 or self.git) is not None
+
+
+MOST_WEIGHTS, MOST_ELSE = 8 << 30, 16 << 20  # GPT-2 XL's weights have 6.4 GB, its vocabulary 1 MB
 
 
 class File(NamedTuple):
@@ -21,6 +30,12 @@ class File(NamedTuple):
     name: str
     urls: tuple[str, ...]
     facts: Facts = Facts()
+
+    @property
+    def most(self) -> int:
+        """The bytes that it may have at most, whatever a server says."""
+        weights = self.name.endswith((".safetensors", ".bin")) or ".data-" in self.name
+        return self.facts.size or (MOST_WEIGHTS if weights else MOST_ELSE)
 
 
 class Collection(NamedTuple):
@@ -47,7 +62,6 @@ OPENAI_MODELS = {  # name -> n_embd, n_head, n_layer
     "1558M": (1600, 25, 48),
 }
 
-HUGGING_FACE = ("https://huggingface.co",)
 HUGGING_FACE_FILES = ("config.json", "vocab.json", "merges.txt", "model.safetensors")
 HUGGING_FACE_MODELS = {  # name -> repository and revision; a commit's hash pins the bytes, "main" is today's
     "gpt2": ("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
@@ -107,11 +121,11 @@ def find(name: str, source: str | None = None, base_url: str | None = None) -> C
     if name in OPENAI_MODELS and source != "hf":
         return openai_model(name, (base_url,) if base_url else OPENAI)
     if name in HUGGING_FACE_MODELS and source != "openai":
-        return hugging_face_model(name, (base_url,) if base_url else HUGGING_FACE)
+        return hugging_face_model(name, (base_url or endpoint(),))
     raise PicoGPTError(
         f"there is no {name!r} to download{f' from {source}' if source else ''}; choose from "
         f"{', '.join(OPENAI_MODELS)} (OpenAI's files), {', '.join(HUGGING_FACE_MODELS)} (Hugging Face's), "
-        f"{', '.join(TEXTS)} (texts)"
+        f"OWNER/NAME (any model there), {', '.join(TEXTS)} (texts)"
     )
 
 

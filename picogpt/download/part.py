@@ -14,8 +14,14 @@ from typing import NamedTuple
 
 from requests import Response
 
+from picogpt.download.catalogue import Facts
+from picogpt.download.contents import git_hash
+from picogpt.download.http import number
 from picogpt.errors import PicoGPTError
 from picogpt.files import publish
+
+# A strong ETag, since a weak one promises no bytes, or a date. It will be sent back: within a header's limits.
+VALIDATOR = r'"[!#-~]{0,200}"|[A-Z][A-Za-z0-9 ,:+-]{1,50}'
 
 
 class Remote(NamedTuple):
@@ -30,15 +36,18 @@ class Remote(NamedTuple):
     def described(cls, response: Response) -> Remote:
         """From an answer that begins the whole file; the Content-MD5 of a part would be the part's.
 
-        Hugging Face gives the SHA-256 of a large file in the redirect to where it is stored.
+        Hugging Face gives the length and the SHA-256 of a large file in the redirect to where it is stored.
         """
         headers = response.headers
-        etag, length, md5 = (headers.get(name, "") for name in ("ETag", "Content-Length", "Content-MD5"))
-        linked = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in (*response.history, response)]
+        names = ("ETag", "Last-Modified", "Content-Length", "Content-MD5")
+        etag, date, length, md5 = (headers.get(name, "") for name in names)
+        answers = [*response.history, response]
+        tags = [answer.headers.get("X-Linked-ETag", "").strip('"') for answer in answers]
+        lengths = [length, *(answer.headers.get("X-Linked-Size", "") for answer in answers)]
         return cls(
-            validator=etag if etag.startswith('"') else headers.get("Last-Modified"),  # a weak ETag promises no bytes
-            size=int(length) if length.isdecimal() else None,
-            sha256=next((tag for tag in linked if re.fullmatch("[0-9a-f]{64}", tag)), None),
+            validator=next((text for text in (etag, date) if re.fullmatch(VALIDATOR, text)), None),
+            size=next((size for size in map(number, lengths) if size is not None), None),
+            sha256=next((tag for tag in tags if re.fullmatch("[0-9a-f]{64}", tag)), None),
             md5=base64.b64decode(md5).hex() if re.fullmatch("[A-Za-z0-9+/]{22}==", md5) else None,
         )
 
@@ -58,7 +67,7 @@ class Part:
         """What the bytes are of. Nothing is known where the notes are missing, or are none of ours."""
         try:
             return Remote(**json.loads(self.notes.read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return Remote()
 
     def start(self, remote: Remote) -> None:
@@ -84,9 +93,15 @@ class Part:
 class Digest:
     """A hash to check, computed in a thread of its own while the next bytes are being read and written."""
 
-    def __init__(self, sha256: str | None, md5: str | None) -> None:
-        self.expected = sha256 or md5  # the stronger of the two; nothing is computed when neither is known
-        self.hash = hashlib.new("sha256" if sha256 else "md5", usedforsecurity=False)
+    def __init__(self, facts: Facts, remote: Remote) -> None:
+        """The strongest of those that are known; nothing is computed when none is."""
+        if facts.git is not None and facts.sha256 is None:
+            self.expected: str | None = facts.git
+            self.hash = git_hash(facts.size or 0)
+        else:
+            sha256 = facts.sha256 or remote.sha256
+            self.expected = sha256 or remote.md5
+            self.hash = hashlib.new("sha256" if sha256 else "md5", usedforsecurity=False)
         self.thread = ThreadPoolExecutor(1)
         self.pending: Future[None] | None = None
 

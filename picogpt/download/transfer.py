@@ -13,9 +13,18 @@ from typing import Protocol
 
 from requests import Response, Session
 
+from picogpt.download.access import ASK_FOR_IT, REFUSED, is_hub
 from picogpt.download.catalogue import File
 from picogpt.download.contents import check_content
-from picogpt.download.http import BrokenTransferError, RetryPolicy, content_range, get, read
+from picogpt.download.http import (
+    BrokenTransferError,
+    RetryPolicy,
+    content_range,
+    get,
+    quoted,
+    read,
+    without_secrets,
+)
 from picogpt.download.part import Digest, Part, Remote, check_space
 from picogpt.errors import NetworkError, PicoGPTError
 
@@ -56,6 +65,15 @@ class Transfer:
     policy: RetryPolicy
     reporter: Reporter
 
+    @property
+    def shown(self) -> str:
+        """The address in messages."""
+        return without_secrets(self.url)
+
+    @property
+    def bound(self) -> str:
+        return f"{self.file.name} may have {self.file.most:,} at most"
+
     def run(self) -> None:
         """Try until the file is whole, or until tries bring nothing new."""
         furthest, failures = self.part.size(), 0
@@ -67,7 +85,7 @@ class Transfer:
                 failures = 1 if self.part.size() > furthest else failures + 1
                 furthest = max(furthest, self.part.size())
                 if failures == self.policy.tries:
-                    raise NetworkError(f"{self.url}: {error}; run the same command again later") from error
+                    raise NetworkError(f"{self.shown}: {error}; run the same command again later") from error
                 self.reporter.note(f"{self.file.name}: {error}; trying again")
                 time.sleep(self.policy.backoff * 2 ** (failures - 1))
 
@@ -79,13 +97,17 @@ class Transfer:
         with get(self.url, self.session, headers, self.policy) as response:
             if response.status_code == 200:  # from the beginning, because it must be or the server wants it so
                 remote, done = self.start(response), 0
+            elif response.status_code in REFUSED and is_hub(self.url):
+                raise PicoGPTError(f"{self.shown}: the server answers {response.status_code}; {ASK_FOR_IT}")
             elif response.status_code not in (206, 416):
-                raise NetworkError(f"{self.url}: the server answers {response.status_code} {response.reason}")
+                raise NetworkError(
+                    f"{self.shown}: the server answers {response.status_code} {quoted(response.reason or '')}"
+                )
             elif not continues(response, remote, done):
                 self.part.discard()
                 raise BrokenTransferError("the file has changed on the server")
             size = self.file.facts.size or remote.size
-            digest = Digest(self.file.facts.sha256 or remote.sha256, remote.md5)
+            digest = Digest(self.file.facts, remote)
             self.append(response, size, digest)
         self.verify(size, digest)
 
@@ -95,8 +117,12 @@ class Transfer:
         if remote.size is not None and facts.size not in (None, remote.size):
             raise BrokenTransferError(f"the server has {remote.size:,} bytes, and the file should have {facts.size:,}")
         if not any((remote.size, facts.size, remote.sha256, facts.sha256, remote.md5)):
-            raise NetworkError(f"{self.url}: the server does not say how long the file is, so half could pass for all")
-        check_space(self.part.path.parent, remote.size or 0)
+            raise NetworkError(
+                f"{self.shown}: the server does not say how long the file is, so half could pass for all"
+            )
+        if (remote.size or 0) > self.file.most:
+            raise NetworkError(f"{self.shown}: the server has {remote.size:,} bytes; {self.bound}")
+        check_space(self.part.path.parent, remote.size or self.file.most)
         self.part.start(remote)
         return remote
 
@@ -111,21 +137,30 @@ class Transfer:
                 out.write(chunk)
                 digest.update(chunk)
                 self.reporter.progress(self.file.name, out.tell(), size)
-                if size is not None and out.tell() > size:
+                if out.tell() > (size or self.file.most):
                     break
 
     def verify(self, size: int | None, digest: Digest) -> None:
         """Check the part. One that is too short is kept, to be gone on with; one that is wrong is discarded."""
         done = self.part.size()
+        if size is None and done > self.file.most:
+            self.part.discard()
+            raise NetworkError(f"{self.shown}: the server says no length and does not end; {self.bound}")
         if size is not None and done < size:
             raise BrokenTransferError(f"it ended after {done:,} of {size:,} bytes")
         try:
             if size is not None and done > size:
                 raise PicoGPTError(f"it continues beyond its {size:,} bytes")
             digest.check()
+        except PicoGPTError as error:
+            self.part.discard()
+            raise BrokenTransferError(str(error)) from error
+        try:
             check_content(self.part.path, self.file.name, self.part.path.parent)
         except PicoGPTError as error:
             self.part.discard()
+            if self.file.facts.is_hashed:  # then it is the file that is meant, and would be so again
+                raise PicoGPTError(str(error).replace(str(self.part.path), self.shown)) from error
             raise BrokenTransferError(str(error)) from error
 
 

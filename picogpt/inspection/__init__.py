@@ -19,6 +19,7 @@ from picogpt.inspection.heads import (
 )
 from picogpt.inspection.lens import LogitLens, logit_lens
 from picogpt.inspection.names import value_names
+from picogpt.inspection.page import page
 from picogpt.inspection.patching import ActivationPatching, activation_patching
 from picogpt.inspection.targets import token_id, token_texts
 from picogpt.inspection.trace import Trace, attentions, hidden_states, run_with, trace
@@ -38,6 +39,7 @@ __all__ = [
     "hidden_states",
     "induction_scores",
     "logit_lens",
+    "page",
     "patch",
     "prefix_matching_scores",
     "previous_token_scores",

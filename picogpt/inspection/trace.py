@@ -15,7 +15,7 @@ import numpy.typing as npt
 from picogpt import performance
 from picogpt.errors import PicoGPTError
 from picogpt.inspection.names import IN_A_BLOCK, Names, explain_no_match, select, value_names, without_hook
-from picogpt.inspection.targets import prompt_ids
+from picogpt.inspection.targets import Model, prompt_ids
 from picogpt.types import Array, Ids, Params, Tap
 
 Change = Callable[[Array], Array]  # gets a value, a copy of its own; returns what is used instead
@@ -36,6 +36,7 @@ class Trace(dict[str, Array]):
         super().__init__()
         self.ids, self.n_layer, self.changes, self.n_pad = ids, n_layer, changes, n_pad
         self.tokens: list[str] = []  # what each id of a text stands for; of a trace of ids there are none
+        self.model: Model | None = None  # that made them; `picogpt.inspection.page` asks it what tokens mean
 
     def __getitem__(self, name: str | tuple[str, int]) -> Array:
         return super().__getitem__(name if isinstance(name, str) else in_layer(*name))
@@ -50,6 +51,12 @@ class Trace(dict[str, Array]):
     def __repr__(self) -> str:
         size = sum(array.nbytes for array in self.values()) / 1e6
         return f"<Trace of {self.ids.size} tokens: {len(self)} values, {size:.3g} MB>"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: attention with hover, the lens, next tokens and shapes, as far as they were kept."""
+        from picogpt.inspection.page import frame
+
+        return frame(self)
 
 
 def in_layer(name: str, layer: int) -> str:

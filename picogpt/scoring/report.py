@@ -43,7 +43,7 @@ class Model(Protocol):
 class ScoreOptions(TypedDict, total=False):
     """How to score a text."""
 
-    bos: bool | None  # put the end-of-text token before it, so that its first token has a score; None: if there is one
+    bos: bool | None  # unless it is False, put the token that begins a text before it: so its first one has a score
     bow: bool  # correct words for where they begin (Pimentel & Meister 2024)
     nats: bool  # surprisal and entropy in nats instead of bits
     stride: int | None  # tokens from one window to the next, where a text is longer than the context
@@ -55,13 +55,13 @@ class ScoreOptions(TypedDict, total=False):
 class TextScore:
     """How likely a model finds a text. Log-probabilities are natural, surprisal and entropy in `unit`.
 
-    Without an end-of-text token before the text its first token has no score. Its figures are not numbers, its rank is
+    Without a token that begins the text its first token has no score. Its figures are not numbers, its rank is
     None, and the figures of the whole text are those of the other tokens.
     """
 
     text: str
     ids: list[int]
-    scores: TokenScores  # of the ids, or of the end-of-text token and the ids
+    scores: TokenScores  # of the ids, or of the token that begins a text and the ids
     encoder: Tokenizer
     unit: Literal["bits", "nats"] = "bits"
     corrected: bool = False  # whether words are corrected for where they begin
@@ -171,10 +171,13 @@ class Scorer:
         self.stride = check_stride(stride, model.hparams["n_ctx"])
         self.unit: Literal["bits", "nats"] = "nats" if nats else "bits"
         self.allowed_special, self.disallowed_special, self.details = allowed_special, disallowed_special, details
-        eot_token = self.encoder.eot_token
-        if bos and eot_token is None:
-            raise PicoGPTError("this model has no end-of-text token to put before a text: leave out bos")
-        self.bos = [] if bos is False or eot_token is None else [eot_token]
+        bos_token = self.encoder.bos_token
+        if bos is not False and bos_token is None:
+            raise PicoGPTError(
+                "this model has no token that begins a text, so the first token of a text has no score: "
+                "leave it out (--no-bos, bos=False)"
+            )
+        self.bos = [] if bos is False or bos_token is None else [bos_token]
         self.sets = beginnings(self.encoder, model.hparams["n_vocab"]) if bow else None
 
     def encode(self, text: str) -> list[int]:

@@ -43,16 +43,15 @@ def split_words(tokenizer: Tokenizer, ids: Sequence[int]) -> list[Word]:
 def beginnings(tokenizer: Tokenizer, n_vocab: int) -> npt.NDArray[np.float32]:  # [n_vocab, 2]
     """Two sets of tokens, for `score_tokens`: those with which a new word begins, and those without whitespace first.
 
-    The end-of-text token, after which no word continues, is in both. Raises `PicoGPTError` when no token begins with
-    whitespace, since then nothing tells where a word ends.
+    The tokens that end a text, after which no word continues, are in both. Raises `PicoGPTError` when no token begins
+    with whitespace, since then nothing tells where a word ends.
     """
-    spaced = np.array([tokenizer.decode_bytes([i])[:1].isspace() for i in range(tokenizer.n_vocab)])
+    spaced = np.array([tokenizer.decode_bytes([i])[:1].isspace() for i in range(min(tokenizer.unused.start, n_vocab))])
     if not spaced.any():
         raise PicoGPTError("the correction for beginnings of words needs a vocabulary with whitespace in its tokens")
     sets = np.zeros((n_vocab, 2), np.float32)
     sets[: len(spaced), 0], sets[: len(spaced), 1] = spaced, ~spaced
-    if tokenizer.eot_token is not None:
-        sets[tokenizer.eot_token] = 1
+    sets[list(tokenizer.eos_tokens)] = 1
     return sets
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import bpe_files, vocabulary
-from picogpt.tokenizers.base import SpecialTokens, Tokenizer, stream_text, token_bytes
+from picogpt.tokenizers import bpe_files, ends, vocabulary
+from picogpt.tokenizers.added import TOKENIZER_CONFIG
+from picogpt.tokenizers.base import SpecialTokens, Tokenizer, printable, stream_text, token_bytes
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
 from picogpt.tokenizers.char import CharTokenizer
@@ -22,6 +23,7 @@ from picogpt.tokenizers.word import WhitespaceTokenizer, WordTokenizer
 
 __all__ = [
     "FILE_NAMES",
+    "SAVED_FILES",
     "ByteLevelBPE",
     "CharTokenizer",
     "SpecialTokens",
@@ -29,20 +31,36 @@ __all__ = [
     "WhitespaceTokenizer",
     "WordTokenizer",
     "load_tokenizer",
+    "printable",
     "stream_text",
     "token_bytes",
+    "tokenizer_files",
     "train_bpe",
     "vocabulary_files",
 ]
 
 FILE_NAMES = [vocabulary.FILE, *bpe_files.FILE_NAMES]  # the files that can hold a vocabulary
+SAVED_FILES = [*FILE_NAMES, TOKENIZER_CONFIG, ends.GENERATION_CONFIG]  # all that saving a tokenizer may write
 
 
-def load_tokenizer(directory: str | Path) -> Tokenizer:
+def load_tokenizer(directory: str | Path, n_vocab: int | None = None) -> Tokenizer:
     """The tokenizer whose vocabulary is in `directory`; its files say which kind it is.
 
-    Raises `PicoGPTError`, naming the file and the place in it, when it is missing or damaged.
+    `n_vocab` is how many ids its model has: more than tokens where the vocabulary was padded, and fewer where a token
+    was added to it alone. Raises `PicoGPTError`, naming the file and the place in it, when it is missing or damaged.
     """
+    tokenizer = read_tokenizer(directory)
+    if n_vocab is not None:
+        try:
+            tokenizer.fit(n_vocab)
+        except PicoGPTError as error:
+            raise PicoGPTError(f"{directory} has {error}") from None
+    ends.apply(Path(directory), tokenizer, tokenizer.n_vocab if n_vocab is None else n_vocab)
+    return tokenizer
+
+
+def read_tokenizer(directory: str | Path) -> ByteLevelBPE | vocabulary.VocabularyTokenizer:
+    """The tokenizer as if it had no model."""
     files = vocabulary_files(directory)
     if vocabulary.FILE not in files:
         return ByteLevelBPE.load(directory)
@@ -55,3 +73,9 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 def vocabulary_files(directory: str | Path) -> list[str]:
     """The names of the files in `directory` that hold a vocabulary."""
     return [name for name in FILE_NAMES if Path(directory, name).exists()]
+
+
+def tokenizer_files(directory: str | Path) -> list[str]:
+    """The names of the files in `directory` that make a tokenizer: the vocabulary, and what was added to it."""
+    names = [TOKENIZER_CONFIG] if Path(directory, TOKENIZER_CONFIG).exists() else []
+    return [*vocabulary_files(directory), *names]

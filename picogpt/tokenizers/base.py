@@ -19,15 +19,19 @@ Layout = Literal["openai", "huggingface"]  # whose names the files of a vocabula
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back. Ids are 0 to n_vocab − 1.
+    """Text to ids and back. Ids are 0 to n_vocab − 1. `TokenIds` has what is said of them here.
 
     What an id adds to the decoded bytes may depend on the id before it (words are joined by spaces) and on nothing
     else, so that text can be shown while its ids are still being chosen.
     """
 
+    n_vocab: int  # how many ids there are
+    bos_token: int | None  # the id that stands before a text
+    eos_tokens: tuple[int, ...]  # the ids that end one
+
     @property
-    def n_vocab(self) -> int:
-        """How many ids there are."""
+    def unused(self) -> range:
+        """The ids without a token, which decode to nothing: a model may have more ids than its vocabulary."""
 
     @property
     def eot_token(self) -> int | None:
@@ -71,6 +75,40 @@ def write_vocabulary(texts: Mapping[Path, str]) -> None:
     write_texts(texts)
 
 
+class TokenIds:
+    """What a tokenizer knows of its ids but for their text.
+
+    Until files say otherwise, `<|endoftext|>` stands before a text and after it, and every id has a token. `added` are
+    the ids that the model may lack: of tokens that no ordinary text has.
+    """
+
+    def __init__(self, n_tokens: int, added: Collection[int], eot_token: int | None) -> None:
+        self.n_tokens = self.n_vocab = n_tokens
+        self.added_ids = frozenset(added)
+        self.bos_token = eot_token
+        self.eos_tokens: tuple[int, ...] = () if eot_token is None else (eot_token,)
+
+    @property
+    def unused(self) -> range:
+        return range(self.n_tokens, self.n_vocab)
+
+    def fit(self, n_vocab: int) -> None:
+        """Take over the number of a model's ids; raises `PicoGPTError` where it is too small for the vocabulary."""
+        if not self.added_ids.issuperset(range(n_vocab, self.n_tokens)):
+            raise PicoGPTError(
+                f"a vocabulary of {self.n_tokens} tokens, and a model that knows {n_vocab}; "
+                f"the files do not belong together"
+            )
+        self.n_vocab = max(self.n_tokens, n_vocab)
+        self.eos_tokens = tuple(token for token in self.eos_tokens if token < n_vocab)
+        self.bos_token = self.eos_tokens[0] if self.eos_tokens else None
+
+    def used(self, ids: Iterable[int]) -> list[int]:
+        """The ids that have a token; raises `PicoGPTError` for one outside 0 to n_vocab − 1."""
+        ids = check_ids(ids, self.n_vocab)
+        return [i for i in ids if i < self.n_tokens] if self.unused else ids
+
+
 def check_ids(ids: Iterable[int], n_vocab: int) -> list[int]:
     """The ids as a list; raises `PicoGPTError` for one outside 0 to n_vocab − 1."""
     ids = list(ids)
@@ -112,10 +150,12 @@ def cut_at_special_tokens(
     special_tokens: Collection[str],
     allowed_special: SpecialTokens = (),
     disallowed_special: SpecialTokens = "all",
+    added_tokens: Collection[str] = (),
 ) -> list[str]:
     """Ordinary text and allowed special tokens in turn; the first part and the last are ordinary text.
 
-    Lone surrogates become U+FFFD. Raises `PicoGPTError` where the text has a disallowed token.
+    `added_tokens` are always allowed. Where several begin at the same place, the longest is meant. Lone surrogates
+    become U+FFFD. Raises `PicoGPTError` where the text has a disallowed token.
     """
     special = set(special_tokens)
     allowed = special if allowed_special == "all" else special & set(allowed_special)
@@ -127,9 +167,9 @@ def cut_at_special_tokens(
                 f"allow it (allowed_special), or have it read as ordinary text (disallowed_special=())"
             )
     text = without_surrogates(text)
-    if not allowed:
+    if not (allowed or added_tokens):
         return [text]
-    longest_first = sorted(allowed, key=len, reverse=True)
+    longest_first = sorted(allowed.union(added_tokens), key=len, reverse=True)
     return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
 
 
@@ -139,7 +179,13 @@ def token_bytes(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[bytes]:
     for token in ids:
         known = len(tokenizer.decode_bytes(before))
         yield tokenizer.decode_bytes([*before, token])[known:]
-        before = [token]
+        if token not in tokenizer.unused:
+            before = [token]
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what has no picture, such as control characters."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import regex
 
-from picogpt.tokenizers import bpe_files
-from picogpt.tokenizers.base import END_OF_TEXT, Layout, SpecialTokens, check_ids, cut_at_special_tokens
+from picogpt.tokenizers import bpe_files, ends
+from picogpt.tokenizers.base import END_OF_TEXT, Layout, SpecialTokens, TokenIds, cut_at_special_tokens
 
 # A contraction's end, or letters, digits or other signs with the space before them, or white space. What is a letter
 # or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them; see
@@ -44,21 +44,31 @@ def words(text: str) -> Iterator[list[str]]:
         start = end
 
 
-class ByteLevelBPE:
+class ByteLevelBPE(TokenIds):
     """A byte-level BPE tokenizer.
 
     `tokens[id]` are a token's bytes. `merges` are pairs of ids, the first learned first; a pair's bytes together are
-    a token too. `special_tokens` have an id but are not made by merges: `encode` finds them in the text itself.
+    a token too. `special_tokens` have an id but are not made by merges: `encode` finds them in the text itself. So it
+    does with `added_tokens`, and always: they were added to a vocabulary as words of ordinary text. With `prefix_space`
+    a space is put before text that begins without one.
     """
 
     def __init__(
-        self, tokens: Sequence[bytes], merges: Sequence[tuple[int, int]], special_tokens: Mapping[str, int]
+        self,
+        tokens: Sequence[bytes],
+        merges: Sequence[tuple[int, int]],
+        special_tokens: Mapping[str, int],
+        added_tokens: Mapping[str, int] | None = None,
+        prefix_space: bool = False,
     ) -> None:
         self.tokens = list(tokens)
         self.merges = list(merges)
         self.special_tokens = dict(special_tokens)
-        special_ids = set(special_tokens.values())
-        self._ids = {token: i for i, token in enumerate(tokens) if i not in special_ids}
+        self.added_tokens = dict(added_tokens or {})
+        self.prefix_space = prefix_space
+        unmade = set(special_tokens.values()) | self._vocabulary.unmade_added_ids()
+        super().__init__(len(tokens), unmade, self.eot_token)
+        self._ids = {token: i for i, token in enumerate(tokens) if i not in unmade}
         self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
         self._byte_ids = [self._ids[bytes([b])] for b in range(256)]
         self._byte_ids[NO_UTF8[0]] = SEPARATOR
@@ -72,19 +82,20 @@ class ByteLevelBPE:
 
     @classmethod
     def load(cls, directory: str | Path) -> ByteLevelBPE:
-        """From `encoder.json` and `vocab.bpe`, or `vocab.json` and `merges.txt`, or `tokenizer.json`, in `directory`.
+        """From `encoder.json` and `vocab.bpe`, or `tokenizer.json`, or `vocab.json` and `merges.txt`, in `directory`.
 
         Raises `PicoGPTError`, naming the file and the place in it, when they are missing or do not fit together.
         """
         return cls(*bpe_files.read(Path(directory)))
 
     def save(self, directory: str | Path, layout: Layout = "openai") -> None:
-        """Write the vocabulary's two files, under OpenAI's names (which tiktoken reads too) or Hugging Face's."""
-        bpe_files.write(Path(directory), self._vocabulary, layout)
+        """Write the vocabulary's files, under OpenAI's names (which tiktoken reads too) or Hugging Face's."""
+        bpe_files.write(Path(directory), self._vocabulary, layout, self.bos_token, self.eos_tokens)
+        ends.write(Path(directory), self)
 
     @property
     def _vocabulary(self) -> bpe_files.Vocabulary:
-        return bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens)
+        return bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens, self.added_tokens, self.prefix_space)
 
     @cached_property
     def encoder(self) -> dict[str, int]:
@@ -95,10 +106,6 @@ class ByteLevelBPE:
     def decoder(self) -> dict[int, str]:
         """Id -> token, spelled as in GPT-2's files: a visible character stands for each byte, Ġ for the space."""
         return dict(enumerate(self._vocabulary.names()))
-
-    @property
-    def n_vocab(self) -> int:
-        return len(self.tokens)
 
     @property
     def eot_token(self) -> int | None:
@@ -113,14 +120,16 @@ class ByteLevelBPE:
         for all that are not allowed), and the rest are ordinary text. Lone surrogates, which UTF-8 cannot express,
         become U+FFFD.
         """
-        parts = cut_at_special_tokens(text, self.special_tokens, allowed_special, disallowed_special)
+        parts = cut_at_special_tokens(text, self.special_tokens, allowed_special, disallowed_special, self.added_tokens)
         ids = self._encode_ordinary(parts[0])
         for token, ordinary in zip(parts[1::2], parts[2::2], strict=True):
-            ids.append(self.special_tokens[token])
+            ids.append(self.special_tokens[token] if token in self.special_tokens else self.added_tokens[token])
             ids.extend(self._encode_ordinary(ordinary))
         return ids
 
     def _encode_ordinary(self, text: str) -> list[int]:
+        if self.prefix_space and text and not text.startswith(" "):
+            text = f" {text}"
         ids: list[int] = []
         for chunk in words(text):
             if self._cached > CACHE:
@@ -185,4 +194,4 @@ class ByteLevelBPE:
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`, exactly; raises `PicoGPTError` for an id outside the vocabulary."""
-        return b"".join(map(self.tokens.__getitem__, check_ids(ids, self.n_vocab)))
+        return b"".join(map(self.tokens.__getitem__, self.used(ids)))

@@ -3,18 +3,21 @@
 OpenAI calls them encoder.json and vocab.bpe, Hugging Face vocab.json and merges.txt. In both a visible character stands
 for each byte, and a line of the list has the two tokens that are merged, the pair that was learned first in front.
 Hugging Face's tokenizer.json, which newer versions of transformers write alone, has the same two things within it.
+What else may lie beside them is in `picogpt.tokenizers.added`.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_bounded, read_json
+from picogpt.tokenizers.added import LEAVE_OUT, TOKENIZER_CONFIG, Settings
 from picogpt.tokenizers.base import END_OF_TEXT, VOCABULARY_SIZE, Layout, is_special, write_vocabulary
 
 FILES: dict[Layout, tuple[str, str]] = {
@@ -23,6 +26,7 @@ FILES: dict[Layout, tuple[str, str]] = {
 }
 TOKENIZER_JSON = "tokenizer.json"
 FILE_NAMES = [*(name for names in FILES.values() for name in names), TOKENIZER_JSON]
+OTHER_BPE = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
 GPT2 = Path(__file__).parent / "gpt2"
 
 
@@ -30,14 +34,28 @@ class Vocabulary(NamedTuple):
     tokens: list[bytes]  # by id
     merges: list[tuple[int, int]]  # pairs of ids, by rank
     special_tokens: dict[str, int]
+    added_tokens: dict[str, int]  # which are found in ordinary text before it is cut into words
+    prefix_space: bool  # whether a space is put before text that begins without one
 
     def names(self) -> list[str]:
         """The tokens as the files spell them, by id: a visible character for each byte, special tokens as they are."""
         character = {byte: char for char, byte in byte_characters().items()}
         names = ["".join(map(character.__getitem__, token)) for token in self.tokens]
-        for name, i in self.special_tokens.items():
+        for name, i in (self.special_tokens | self.added_tokens).items():
             names[i] = name
         return names
+
+    def unmade_added_ids(self) -> set[int]:
+        """The ids of added tokens that no merge makes; others are tokens of the vocabulary in their own right."""
+        if not self.added_tokens:
+            return set()
+        made = {self.tokens[left] + self.tokens[right] for left, right in self.merges}
+        characters = byte_characters()
+        return {
+            i
+            for name, i in self.added_tokens.items()
+            if not (characters.keys() >= set(name) and (len(name) == 1 or self.tokens[i] in made))
+        }
 
 
 def byte_characters() -> dict[str, int]:
@@ -59,36 +77,69 @@ def read_gpt2() -> Vocabulary:
 
 
 def read(directory: Path) -> Vocabulary:
-    """The vocabulary in `directory`, in either layout.
+    """The vocabulary in `directory`, in either layout, with the tokens that were added to it.
 
-    Raises `PicoGPTError`, naming the file and the place in it, when files are missing or do not fit together.
+    Of Hugging Face's files tokenizer.json counts, as in transformers. Raises `PicoGPTError`, naming the file and the
+    place in it, when files are missing or do not fit together.
     """
-    for names in FILES.values():
-        vocab_path, merges_path = (directory / name for name in names)
+    settings = Settings.read(directory)
+    ours, theirs = (tuple(directory / name for name in names) for names in FILES.values())
+    if not any(path.exists() for path in ours) and (path := directory / TOKENIZER_JSON).exists():
+        source = read_tokenizer_json(path, settings)
+        added = settings.added_tokens(source.ids, source.added_tokens)
+        return combine(source.ids, source.merges, path, path, "merge", added, source.prefix_space)
+    for vocab_path, merges_path in (ours, theirs):
         if vocab_path.exists() or merges_path.exists():
             ids = check_vocab(read_json(vocab_path, VOCABULARY_SIZE), vocab_path)
-            return combine(ids, read_merges(merges_path), vocab_path, merges_path)
-    if (directory / TOKENIZER_JSON).exists():
-        return read_tokenizer_json(directory / TOKENIZER_JSON)
+            added = settings.added_tokens(ids)
+            return combine(
+                ids, read_merges(merges_path), vocab_path, merges_path, "line", added, settings.prefix_space or False
+            )
     expected = ", or ".join(" and ".join(names) for names in FILES.values())
     raise PicoGPTError(f"no vocabulary in {directory}: expected {expected}")
 
 
-def read_tokenizer_json(path: Path) -> Vocabulary:
-    """The vocabulary in a tokenizer.json; raises `PicoGPTError` unless it cuts text into words as GPT-2 does."""
+class TokenizerJson(NamedTuple):
+    ids: dict[str, int]
+    merges: list[tuple[int, str]]  # with their numbers, from 1
+    added_tokens: list[Any]
+    prefix_space: bool
+
+
+def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
+    """What is in a tokenizer.json; raises `PicoGPTError` unless it makes ids of a text as GPT-2 does."""
     content = read_json(path, VOCABULARY_SIZE)
     try:
         model, cut = content["model"], content["pre_tokenizer"]
-        as_gpt2 = model["type"] == "BPE" and content["normalizer"] is None
-        as_gpt2 &= cut["type"] == "ByteLevel" and cut["use_regex"] and not cut["add_prefix_space"]
-        ids = {**model["vocab"], **{token["content"]: token["id"] for token in content["added_tokens"]}}
-        as_gpt2 &= all(isinstance(name, str) for name in ids)
+        as_gpt2 = model.get("type", "BPE") == "BPE" and content.get("normalizer") is None
+        as_gpt2 &= not any(model.get(name) for name in OTHER_BPE)
+        as_gpt2 &= cut["type"] == "ByteLevel" and cut.get("use_regex", True)
+        prefix_space = cut["add_prefix_space"] if settings.is_generic else settings.prefix_space
+        is_open = prefix_space is None and cut["add_prefix_space"]
         merges = [(n, pair if isinstance(pair, str) else " ".join(pair)) for n, pair in enumerate(model["merges"], 1)]
-    except (KeyError, TypeError):
+        as_gpt2 &= all(isinstance(name, str) for name in model["vocab"])
+        ids, added = dict(model["vocab"]), list(content.get("added_tokens", []))
+        surrounded = adds_tokens(content.get("post_processor"))
+    except (AttributeError, KeyError, TypeError, ValueError):
         as_gpt2 = False
     if not as_gpt2:
         raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's")
-    return combine(check_vocab(ids, path), merges, path, path, "merge")
+    if is_open:  # tokenizers puts the space, transformers does not
+        raise PicoGPTError(
+            f"{path} has add_prefix_space, and {TOKENIZER_CONFIG} does not say whether it counts; say it there"
+        )
+    if surrounded:
+        raise PicoGPTError(f"{path} puts tokens around every text (post_processor); {LEAVE_OUT}")
+    return TokenizerJson(check_vocab(ids, path), merges, added, bool(prefix_space))
+
+
+def adds_tokens(post_processor: Any) -> bool:
+    """Whether a tokenizer.json puts tokens around a text. ByteLevel here has to do with offsets only."""
+    if post_processor is None or post_processor["type"] == "ByteLevel":
+        return False
+    if post_processor["type"] == "Sequence":
+        return any(map(adds_tokens, post_processor["processors"]))
+    return post_processor["type"] != "TemplateProcessing" or any("Sequence" not in p for p in post_processor["single"])
 
 
 def check_vocab(ids: Any, path: Path) -> dict[str, int]:
@@ -116,11 +167,18 @@ def read_merges(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def combine(
-    ids: dict[str, int], lines: Iterable[tuple[int, str]], ids_path: Path, merges_path: Path, place: str = "line"
+    ids: dict[str, int],
+    lines: Iterable[tuple[int, str]],
+    ids_path: Path,
+    merges_path: Path,
+    place: str = "line",
+    added: Mapping[str, bool] = MappingProxyType({}),
+    prefix_space: bool = False,
 ) -> Vocabulary:
     """The vocabulary of tokens with their ids, and merges by line; raises `PicoGPTError` when they do not fit.
 
-    The paths, and the word for a merge's place, are for the message.
+    The paths, and the word for a merge's place, are for the message. `added` says of tokens that were added to a
+    vocabulary, or have a role in it, whether they are special.
     """
     tokens = [b""] * len(ids)
     for character, byte in byte_characters().items():
@@ -145,21 +203,85 @@ def combine(
             raise PicoGPTError(f"{merges_path}, {place} {n}: there are more merges than the tokens can be made by")
         merges.append((i, j))
         tokens[merged] = tokens[i] + tokens[j]
-    special_tokens = {name: i for name, i in ids.items() if not tokens[i]}
+    # what ordinary text is made of is not special, whatever its role
+    added_tokens = {name: ids[name] for name, special in added.items() if tokens[ids[name]] or not special}
+    special_tokens = {name: i for name, i in ids.items() if not tokens[i] and name not in added_tokens}
     for name, i in special_tokens.items():
-        if not is_special(name):
+        if not is_special(name) and name not in added:
             raise PicoGPTError(
                 f"{ids_path}: token {shown(name)} (id {i}) is not a byte, not made by {merges_path.name}, "
                 f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
             )
-        tokens[i] = name.encode()
-    return Vocabulary(tokens, merges, special_tokens)
+    for name, i in (special_tokens | added_tokens).items():
+        tokens[i] = tokens[i] or name.encode()
+    return Vocabulary(tokens, merges, special_tokens, added_tokens, prefix_space)
 
 
-def write(directory: Path, vocabulary: Vocabulary, layout: Layout) -> None:
-    """Write the two files; `read(directory)` gives the same vocabulary again."""
+def write(
+    directory: Path, vocabulary: Vocabulary, layout: Layout, bos_token: int | None, eos_tokens: tuple[int, ...]
+) -> None:
+    """Write the files; `read(directory)` gives the same vocabulary again, and so do transformers and tokenizers.
+
+    The two files of OpenAI's layout are two, unless they cannot say everything.
+    """
     names = vocabulary.names()
-    lines = ["#version: 0.2", *(f"{names[left]} {names[right]}" for left, right in vocabulary.merges), ""]
+    ids = {name: i for i, name in enumerate(names)}
+    pairs = [(names[left], names[right]) for left, right in vocabulary.merges]
     ids_name, merges_name = FILES[layout]
-    ids = json.dumps({name: i for i, name in enumerate(names)})
-    write_vocabulary({directory / merges_name: "\n".join(lines), directory / ids_name: ids})
+    contents = {merges_name: "\n".join(["#version: 0.2", *map(" ".join, pairs), ""]), ids_name: json.dumps(ids)}
+    if layout == "huggingface":
+        contents[TOKENIZER_JSON] = json.dumps(tokenizer_json(vocabulary, ids, pairs), ensure_ascii=False)
+    if layout == "huggingface" or vocabulary.added_tokens or vocabulary.prefix_space:
+        contents[TOKENIZER_CONFIG] = json.dumps(tokenizer_config(vocabulary, bos_token, eos_tokens), indent=2) + "\n"
+    write_vocabulary({directory / name: content for name, content in contents.items()})
+
+
+def tokenizer_json(vocabulary: Vocabulary, ids: dict[str, int], pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """All of it, as tokenizers has it."""
+    byte_level = {
+        "type": "ByteLevel",
+        "add_prefix_space": vocabulary.prefix_space,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": i, **token} for i, token in added_entries(vocabulary).items()],
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": ids, "merges": pairs},
+    }
+
+
+def tokenizer_config(vocabulary: Vocabulary, bos_token: int | None, eos_tokens: tuple[int, ...]) -> dict[str, Any]:
+    """What transformers wants to know besides; for a role without a token it would add one."""
+    name_of = {i: name for name, i in (vocabulary.special_tokens | vocabulary.added_tokens).items()}
+    return {
+        "tokenizer_class": "GPT2Tokenizer",
+        "add_prefix_space": vocabulary.prefix_space,
+        "bos_token": None if bos_token is None else name_of.get(bos_token),
+        "eos_token": name_of.get(eos_tokens[0]) if eos_tokens else None,
+        "unk_token": END_OF_TEXT if END_OF_TEXT in vocabulary.special_tokens else None,
+        "added_tokens_decoder": {str(i): token for i, token in added_entries(vocabulary).items()},
+    }
+
+
+def added_entries(vocabulary: Vocabulary) -> dict[int, dict[str, Any]]:
+    """The tokens that are found in the text itself, by id, as transformers and tokenizers describe them."""
+    roles = {name: (i, True) for name, i in vocabulary.special_tokens.items()}
+    roles |= {name: (i, False) for name, i in vocabulary.added_tokens.items()}
+    return {
+        i: {
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": special,
+        }
+        for name, (i, special) in sorted(roles.items(), key=lambda role: role[1])
+    }

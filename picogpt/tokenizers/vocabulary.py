@@ -11,13 +11,14 @@ from typing import ClassVar, Self
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_object
+from picogpt.tokenizers import ends
 from picogpt.tokenizers.base import (
     END_OF_TEXT,
     UNKNOWN,
     VOCABULARY_SIZE,
     Layout,
     SpecialTokens,
-    check_ids,
+    TokenIds,
     check_special_tokens,
     cut_at_special_tokens,
     is_special,
@@ -28,7 +29,7 @@ from picogpt.tokenizers.base import (
 FILE = "picogpt_tokenizer.json"  # {"kind": …, "vocab": [the tokens, in the order of their ids]}
 
 
-class VocabularyTokenizer(ABC):
+class VocabularyTokenizer(TokenIds, ABC):
     """A tokenizer that splits text into units and looks each one up. A token's id is its place in `vocab`.
 
     Where `<|unk|>` is in the vocabulary it stands for every unit that is not; elsewhere such a unit is an error.
@@ -53,6 +54,7 @@ class VocabularyTokenizer(ABC):
                 if not is_special(token):
                     raise PicoGPTError(f"{shown(token)} (id {i}) is not a {self.unit}, so no text could have it")
                 self.special_tokens[token] = i
+        super().__init__(len(self.vocab), self.special_tokens.values(), self.eot_token)
         self._joined = [self.separator(token) + token for token in self.vocab]
 
     @classmethod
@@ -82,10 +84,6 @@ class VocabularyTokenizer(ABC):
         """What stands before this token in decoded text, unless it is the first."""
 
     @property
-    def n_vocab(self) -> int:
-        return len(self.vocab)
-
-    @property
     def eot_token(self) -> int | None:
         return self._ids.get(END_OF_TEXT)
 
@@ -113,7 +111,7 @@ class VocabularyTokenizer(ABC):
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; raises `PicoGPTError` for an id outside the vocabulary."""
-        ids = check_ids(ids, self.n_vocab)
+        ids = self.used(ids)
         return "".join([*(self.vocab[i] for i in ids[:1]), *(self._joined[i] for i in ids[1:])])
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
@@ -124,6 +122,7 @@ class VocabularyTokenizer(ABC):
         """Write the vocabulary, one token a line, to picogpt_tokenizer.json, which is its name in either layout."""
         content = {"kind": self.kind, "vocab": self.vocab}
         write_vocabulary({Path(directory) / FILE: json.dumps(content, ensure_ascii=False, indent=0) + "\n"})
+        ends.write(Path(directory), self)
 
 
 def read_vocabulary(path: Path, kinds: Iterable[type[VocabularyTokenizer]]) -> VocabularyTokenizer:

@@ -24,9 +24,9 @@ from picogpt.checkpoints import flatten, nest, openai, param_shapes, write_huggi
 from picogpt.checkpoints.names import check_hparams, check_shapes
 from picogpt.checkpoints.variants import is_plain
 from picogpt.errors import PicoGPTError, what
-from picogpt.files import leftovers, read_object, read_text, replacing
+from picogpt.files import CHECKSUMS, leftovers, read_object, read_text, replacing
 from picogpt.lock import locked
-from picogpt.tokenizers import FILE_NAMES as TOKENIZER_FILES
+from picogpt.tokenizers import SAVED_FILES as TOKENIZER_FILES
 from picogpt.tokenizers import Tokenizer, load_tokenizer
 from picogpt.training.data import map_ids, split_text, write_ids
 from picogpt.training.optimizer import Flat
@@ -123,7 +123,8 @@ class Run:
             raise PicoGPTError(f"{path} does not describe a training run: {error}") from error
         state = read_state(out / "training" / "state.npz", hparams)
         log = read_log(out / "loss.csv", state.step)
-        run = cls(out, hparams, settings, load_tokenizer(out), facts["format"], n_characters, state, log)
+        tokenizer = load_tokenizer(out, hparams["n_vocab"])
+        run = cls(out, hparams, settings, tokenizer, facts["format"], n_characters, state, log)
         for name in PARTS:
             run.ids(name)  # damage shows now, and not after hours of training
         run.save_model()
@@ -162,8 +163,8 @@ class Run:
                 if not path.name.startswith(f"{prefix}."):
                     path.unlink(missing_ok=True)
         else:
-            eot_token = self.tokenizer.eot_token
-            write_huggingface(self.out, self.hparams, self.params, self.format, eot_token=eot_token)
+            ends = self.tokenizer.bos_token, self.tokenizer.eos_tokens
+            write_huggingface(self.out, self.hparams, self.params, self.format, ends=ends)
 
 
 def lock(out: Path) -> Path:
@@ -198,7 +199,7 @@ def clear_unfinished(out: Path) -> None:
     """Remove what a start that was cut off has left in the directory, and nothing else."""
     if not (out / UNFINISHED).is_file() or (out / "training" / "run.json").is_file():
         return
-    names = ["loss.csv", "config.json", "model.safetensors", "hparams.json", "checkpoint", *TOKENIZER_FILES]
+    names = [CHECKSUMS, "loss.csv", "config.json", "model.safetensors", "hparams.json", "checkpoint", *TOKENIZER_FILES]
     for pattern in [*names, *(f".{name}.*" for name in names), f"*{openai.PREFIX}-*"]:
         for path in out.glob(pattern):
             path.unlink(missing_ok=True)

@@ -190,7 +190,7 @@ def test_a_directory_without_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_the_package_reads_what_we_write(tmp_path: Path, flat: Tensors, dtype: str) -> None:
-    write_huggingface(tmp_path, HPARAMS, nest(flat), dtype, eot_token=60)
+    write_huggingface(tmp_path, HPARAMS, nest(flat), dtype, ends=(60, (60,)))
     narrow_dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     expected = {path: array.astype(narrow_dtype) for path, array in flat.items()}
     written = load_file(tmp_path / "model.safetensors")
@@ -200,7 +200,7 @@ def test_the_package_reads_what_we_write(tmp_path: Path, flat: Tensors, dtype: s
     assert_reads(tmp_path, {path: array.astype(np.float32) for path, array in expected.items()})
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["eos_token_id"], config["dtype"]) == (60, dtype)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", "config.json", "model.safetensors"]
 
 
 def test_params_that_do_not_fit_are_not_written(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ N_VOCAB = 257
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     hparams = HPARAMS | {"n_vocab": N_VOCAB}
-    write_openai(tmp_path / "openai", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
     train_bpe(["to be or not to be"], N_VOCAB, []).save(tmp_path / "openai")
+    write_openai(tmp_path / "openai", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
     return tmp_path / "openai"
 
 
@@ -28,9 +28,12 @@ def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytes
     there, back = model.with_name("there"), model.with_name("back")
     assert main(["convert", str(model), "-o", str(there)]) == 0
     assert sorted(path.name for path in there.iterdir()) == [
+        "SHA256SUMS",
         "config.json",
         "merges.txt",
         "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "vocab.json",
     ]
     assert main(["convert", str(there), "-o", str(back)]) == 0
@@ -41,7 +44,7 @@ def test_there_and_back_again_is_the_same_to_the_byte(model: Path, capsys: pytes
     assert not out
     assert err.splitlines()[0] == f"picogpt: {there} has {model} in Hugging Face's layout"
     assert main(["verify", str(there)]) == 0
-    assert "model.safetensors  whole" in capsys.readouterr().out
+    assert "model.safetensors      as SHA256SUMS has it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 0), ("float16", 2**-11), ("bfloat16", 2**-8)])
@@ -57,9 +60,12 @@ def test_int8_is_what_quantizing_gives(model: Path, capsys: pytest.CaptureFixtur
     target = model.with_name("int8")
     assert main(["convert", str(model), "-o", str(target), "--dtype", "int8"]) == 0
     assert sorted(path.name for path in target.iterdir()) == [
+        "SHA256SUMS",
         "config.json",
         "int8.safetensors",
         "merges.txt",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "vocab.json",
     ]
     stored, expected = (flatten(m.params) for m in (load(target), load(model, dtype="int8")))
@@ -131,3 +137,33 @@ def test_verify_names_the_tensor(model: Path, capsys: pytest.CaptureFixture[str]
     path.write_bytes(data)
     assert main(["verify", str(model)]) == 2
     assert "is damaged: the bytes of model/h0/attn/c_attn/b do not match" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["huggingface", "int8", "openai"])
+def test_verify_names_the_file_that_differs(model: Path, layout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flipped bit of a weight, for which safetensors has no checksum, a space in a JSON, and a file that is gone."""
+    if layout != "openai":
+        dtype = "int8" if layout == "int8" else "float32"
+        assert main(["convert", str(model), "-o", str(model.with_name(layout)), "--dtype", dtype]) == 0
+        model = model.with_name(layout)
+    name = {"huggingface": "model.safetensors", "int8": "int8.safetensors", "openai": "encoder.json"}[layout]
+    assert main(["verify", str(model)]) == 0
+    capsys.readouterr()
+    data = bytearray((model / name).read_bytes())
+    if layout == "openai":
+        data += b" "
+    else:
+        data[-2] ^= 1
+    (model / name).write_bytes(data)
+    with (model / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{'0' * 64}  README.md\n")
+    assert main(["verify", str(model)]) == 2
+    expected = f"{model}/SHA256SUMS has other checksums: {name} differs, README.md is missing; download or"
+    assert capsys.readouterr().err.startswith(f"picogpt: {expected}")
+
+
+def test_verify_without_a_list_says_what_it_cannot_see(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(model), "-o", str(model.with_name("hf"))]) == 0
+    (model.with_name("hf") / "SHA256SUMS").unlink()
+    assert main(["verify", str(model.with_name("hf"))]) == 0
+    assert "model.safetensors      whole, but the format has no checksums" in capsys.readouterr().out

@@ -12,8 +12,9 @@ import pytest
 from picogpt.checkpoints import write_openai
 from picogpt.cli import main
 from picogpt.download import Facts, catalogue
+from picogpt.pretrained import find_model
 from picogpt.tokenizers import train_bpe
-from tests.download.server import Fault, Server, serving
+from tests.download.server import Fault, Server, serve_hub, serving
 from tests.random_model import HPARAMS, random_params
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "download_model.py"
@@ -35,7 +36,9 @@ def server(released: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("PICOGPT_MODELS_DIR", "PICOGPT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(catalogue, "facts", lambda *_: Facts())
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
     with serving() as server:
         monkeypatch.setenv("PICOGPT_BASE_URL", server.url + "/")
         server.reset(released)
@@ -45,7 +48,7 @@ def server(released: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("server")
 def test_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "124M"]) == 0
-    assert {path.name for path in (tmp_path / "models" / "124M").iterdir()} == set(FILES)
+    assert {path.name for path in (tmp_path / "models" / "124M").iterdir()} == {*FILES, "SHA256SUMS"}
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith("picogpt: 124M is whole in models/124M: 6 files fetched, ")
@@ -67,6 +70,39 @@ def test_the_script_is_the_same(
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_model_by_its_name_at_hugging_face(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the network to text, from wherever the command is called next."""
+    monkeypatch.delenv("PICOGPT_BASE_URL")
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    files = {path.name: path.read_bytes() for path in find_model("shakespeare").iterdir()}
+    serve_hub(server, "some/gpt", files)
+    served = {name: data for name, data in files.items() if name not in ("README.md", "loss.png", "SHA256SUMS")}
+    (tmp_path / "models").rmdir()
+    place = tmp_path / "data" / "picogpt" / "models" / "some" / "gpt"
+    assert main(["download", "some/gpt", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert f"to fetch  {sum(map(len, served.values())):,} bytes\n" in out
+    assert out.endswith(f"into      {place}\n")
+    assert not place.exists()
+    assert main(["download", "some/gpt"]) == 0
+    assert f"some/gpt is whole in {place}: {len(served)} files fetched" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert main(["info", "some/gpt"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"directory   {place}"
+    assert main(["verify", "some/gpt"]) == 0
+    assert main(["tokenize", "to be", "--model", "some/gpt"]) == 0
+    texts = []
+    for name in ("some/gpt", "shakespeare"):
+        capsys.readouterr()
+        assert main(["ROMEO:", "-n", "5", "--model", name]) == 0
+        texts.append(capsys.readouterr())
+    assert texts[0] == texts[1]
+    assert not texts[0].err
+
+
 def test_a_text(server: Server, tmp_path: Path) -> None:
     server.files["/input.txt"] = b"First Citizen"
     assert main(["download", "tinyshakespeare"]) == 0
@@ -74,7 +110,7 @@ def test_a_text(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_fetches_nothing(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "models" / "124M").mkdir(parents=True)
+    (tmp_path / "models" / "124M").mkdir()
     (tmp_path / "models" / "124M" / "vocab.bpe").write_bytes(server.files["/124M/vocab.bpe"])
     assert main(["download", "124M", "--dry-run"]) == 0
     out, err = capsys.readouterr()
@@ -116,7 +152,9 @@ def test_a_network_that_fails_is_status_1(server: Server, capsys: pytest.Capture
     [
         (["download", "125M"], "there is no '125M' to download; choose from 124M, 355M, 774M, 1558M"),
         (["download", "124M", "--base-url", "here"], "here/124M/hparams.json is no address"),
+        (["download", "some/gpt/"], "'some/gpt/' is no name of a model: it should be OWNER/NAME"),
         (["verify", "gpt5"], "there is no model 'gpt5'"),
+        (["ROMEO:", "--model", "some/gpt"], "there is no model 'some/gpt'; if it is Hugging Face's, `picogpt download"),
     ],
 )
 @pytest.mark.usefixtures("server")

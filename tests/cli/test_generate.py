@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,17 @@ def test_without_a_model_a_line_says_how_to_get_gpt2(
     assert "`picogpt download 124M` gets GPT-2" in capsys.readouterr().err
 
 
+def test_without_a_model_a_line_says_which_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(pretrained.find_model("shakespeare"), tmp_path / "models" / "124M")
+    monkeypatch.chdir(tmp_path)
+    assert main([PROMPT, "-n", "1"]) == 0
+    assert capsys.readouterr().err == "picogpt: the model is 124M, in models/124M\n"
+    assert main([PROMPT, "-n", "1", "--model", "124M"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for seed in ("1", "1", "2"):
@@ -104,17 +116,34 @@ def test_at_the_context_it_stops_and_says_so(capsys: pytest.CaptureFixture[str])
     assert slid.err == ""
 
 
-def test_the_end_token_ends_the_text_and_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Here any token will do as the end token."""
+def with_config(directory: Path, **entries: Any) -> Path:
+    """A copy of the Shakespeare model, with other entries in its config."""
+    shipped = pretrained.find_model("shakespeare").resolve()
+    directory.mkdir()
+    for name in ("vocab.json", "merges.txt", "model.safetensors"):
+        (directory / name).symlink_to((shipped / name).resolve())
+    config = json.loads((shipped / "config.json").read_text(encoding="utf-8")) | entries
+    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return directory
+
+
+def test_the_configs_end_token_ends_the_text_and_is_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id or several. It was the token called <|endoftext|> alone."""
     encoder = pretrained.load("shakespeare").encoder
     ids = GOLDEN["greedy_ids_200"][0]
-    end = ids[10]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(encoder), "eot_token", end)
-        assert main([PROMPT, *MODEL]) == 0
-        assert capsys.readouterr().out == encoder.decode(ids[: ids.index(end)])
-        assert main([PROMPT, "--ignore-eos", *MODEL]) == 0
+    one, two = ids[10], ids[5]
+    for number, ends in enumerate(([one], [one, two])):
+        end = ends if number else one
+        model = ["--model", str(with_config(tmp_path / str(number), eos_token_id=end))]
+        assert main([PROMPT, *model]) == 0
+        assert capsys.readouterr().out == encoder.decode(ids[: min(map(ids.index, ends))])
+        assert main([PROMPT, "--ignore-eos", *model]) == 0
         assert capsys.readouterr().out == continuation(0, 40)
+        assert main([PROMPT, "--min-length", "999", "-n", "12", "--json", *model]) == 0
+        written = {token["id"] for token in json.loads(capsys.readouterr().out)["tokens"]}
+        assert not written & set(ends)
 
 
 def test_standard_input_is_the_prompt_exactly() -> None:

@@ -57,5 +57,5 @@ def test_an_unknown_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "gpt5"]) == 2
     out, err = capsys.readouterr()
     assert not out
-    assert err.startswith("picogpt: there is no model 'gpt5'.")
+    assert err.startswith("picogpt: there is no model 'gpt5'; to fetch GPT-2")
     assert err.count("\n") == 1

@@ -43,6 +43,9 @@ def broken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ["score", "to be", "--hf-perplexity"],
         ["score", "to be", "--choices", " or", " and"],
         ["compare", "to be", "not to be"],
+        ["inside", "to be"],
+        ["inside", "to be", "--heads", "--shapes", "--json"],
+        ["inside", "to be", "--ablate", "2.0"],
     ],
 )
 def test_weights_that_are_not_finite_are_named_in_one_line(

@@ -72,7 +72,7 @@ def test_a_full_disk_is_one_line_with_the_path(tmp_path: Path) -> None:
     assert (status, err.splitlines()[-1]) == (2, "picogpt: scores.jsonl: File too large")
     assert "Traceback" not in err
     status, _, err = shell(f"ulimit -f 8; {PICOGPT} convert shakespeare -o copy", tmp_path)
-    assert (status, err.splitlines()[-1]) == (2, "picogpt: cannot write copy: File too large")
+    assert (status, err.splitlines()[-1]) == (2, "picogpt: cannot write copy/encoder.json: File too large")
     assert {path.name for path in tmp_path.iterdir()} == {"texts", "scores.jsonl", "scores.jsonl.meta.json"}
 
 

@@ -91,8 +91,8 @@ def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_the_end_of_text_token_ends_a_text_unless_it_is_ignored() -> None:
-    assert decoding_options(ENCODER)["eot_token"] == ENCODER.eot_token
-    assert decoding_options(ENCODER, ignore_eos=True)["eot_token"] is None
+    assert decoding_options(ENCODER)["eot_token"] == (ENCODER.eot_token,)
+    assert decoding_options(ENCODER, ignore_eos=True)["eot_token"] == ()
     options = decoding_options(ENCODER, min_length=5)
     (transform,) = options["transforms"]
     logits = transform(np.zeros((1, ENCODER.n_vocab)), [np.array([1, 2])])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -46,6 +47,8 @@ class Server(ThreadingHTTPServer):
         self.declares: dict[
             str, str
         ] = {}  # path -> "md5", in Content-MD5, or "sha256", in Hugging Face's X-Linked-ETag
+        self.scripts: dict[str, Script] = {}  # path -> what answers instead
+        self.sent = 0  # bytes that `endless` could send
         self.forever = False  # whether the last fault happens again and again
         self.requests: list[tuple[str, str | None, int]] = []  # path, Range, status
         self.headers: list[dict[str, str]] = []  # of each request
@@ -72,9 +75,24 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self.answer(200, {"Content-Length": str(len(self.server.files[self.path]))})
+        if self.path in self.server.scripts:
+            self.script()
+        else:
+            self.answer(200, {"Content-Length": str(len(self.server.files[self.path]))})
+
+    def script(self) -> None:
+        self.server.requests.append((self.path, self.headers.get("Range"), 0))
+        self.server.headers.append(dict(self.headers))
+        self.close_connection = True
+        self.server.scripts[self.path](self)
 
     def do_GET(self) -> None:
+        if self.path in self.server.scripts:
+            self.script()
+        else:
+            self.serve_file()
+
+    def serve_file(self) -> None:
         server = self.server
         kind, at = fault = server.next_fault() if "?" not in self.path else Fault("none")
         path = self.path.partition("?")[0]
@@ -150,6 +168,31 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+Script = Callable[[Handler], None]
+ENOUGH = 100 << 20  # bytes of an endless body, after which a client has proved that it reads them all
+
+
+def says(head: str, body: bytes = b"") -> Script:
+    """Answers with the head's lines as they are, and the body."""
+
+    def script(handler: Handler) -> None:
+        handler.wfile.write(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
+
+    return script
+
+
+def endless(head: str, block: bytes = bytes(1 << 20)) -> Script:
+    """Answers with the head, and with the block again and again until the client has gone."""
+
+    def script(handler: Handler) -> None:
+        says(head)(handler)
+        while handler.server.sent < ENOUGH:
+            handler.wfile.write(block)
+            handler.server.sent += len(block)
+
+    return script
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server in a thread of its own."""
@@ -161,3 +204,33 @@ def serving() -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def serve_hub(server: Server, repository: str, files: dict[str, bytes], store: str | None = None) -> str:
+    """Add a repository to a server, as Hugging Face's hub has it; returns the commit that is its main revision.
+
+    Weights are stored elsewhere, at `store` or on the server itself, and the redirect there says their size and
+    SHA-256. Of every other file the hub knows Git's name.
+    """
+    commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+    siblings: list[dict[str, object]] = []
+    for name, data in files.items():
+        sha256 = hashlib.sha256(data).hexdigest()
+        git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        file: dict[str, object] = {"rfilename": name, "size": len(data), "blobId": git}
+        place = f"/{repository}/resolve/{commit}/{name}"
+        if name.endswith((".safetensors", ".bin")):
+            file["lfs"] = {"sha256": sha256, "size": len(data), "pointerSize": 134}
+            server.files[f"/store/{sha256}"] = data
+            server.scripts[place] = says(
+                f"HTTP/1.1 302 Found\nLocation: {store or server.url}/store/{sha256}\nX-Repo-Commit: {commit}\n"
+                f'X-Linked-ETag: "{sha256}"\nX-Linked-Size: {len(data)}\nContent-Length: 0'
+            )
+        else:
+            server.files[place] = data
+        siblings.append(file)
+    answer = json.dumps({"id": repository, "sha": commit, "siblings": siblings, "tags": ["gpt2"]}).encode()
+    ok = says(f"HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: {len(answer)}", answer)
+    for revision in ("main", commit, "v1", "refs%2Fpr%2F1"):
+        server.scripts[f"/api/models/{repository}/revision/{revision}?blobs=true"] = ok
+    return commit

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picogpt.checkpoints import write_huggingface, write_openai
+from picogpt.checksums import check_checksums
 from picogpt.download import Collection, Facts, File, RetryPolicy, download
 from picogpt.errors import PicoGPTError
 from tests.download.server import KINDS, Fault, Server
@@ -94,7 +95,10 @@ def test_any_schedule_of_faults_ends_in_the_right_bytes_or_an_error(
         assert not path.exists() or path.read_bytes() == data, f"{name} is wrong under its final name"
     server.reset({f"/{name}": data for name, data in files.items()})
     download(collection, directory, policy=PATIENT)
-    assert {path.name: path.read_bytes() for path in directory.iterdir()} == files
+    sums = [] if kind == "text" else ["SHA256SUMS"]
+    assert sorted(path.name for path in directory.iterdir()) == sorted([*files, *sums])
+    assert {name: (directory / name).read_bytes() for name in files} == files
+    assert check_checksums(directory).keys() == (files.keys() if sums else set())
 
 
 @pytest.mark.slow

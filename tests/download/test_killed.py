@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from picogpt.checkpoints import read_checkpoint, write_openai
+from picogpt.checksums import check_checksums
 from tests.download.kill_driver import NAMES
 from tests.download.server import serving
 from tests.random_model import random_params
@@ -29,5 +30,6 @@ def test_killed_fifty_times_it_never_leaves_a_wrong_file_and_then_completes(tmp_
         kills, resumed = map(int, result.stdout.split())
         assert (kills, resumed > 0) == (50, True)
         assert any(asked is not None for _, asked, _ in server.requests), "nothing was ever resumed"
-    assert {path.name for path in target.iterdir()} == set(NAMES)
+    assert {path.name for path in target.iterdir()} == {*NAMES, "SHA256SUMS"}
+    assert check_checksums(target).keys() == {*NAMES}
     read_checkpoint(target)

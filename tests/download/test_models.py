@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from picogpt.checkpoints import flatten, read_checkpoint, write_huggingface, write_openai
+from picogpt.checksums import check_checksums
 from picogpt.cli import main
 from picogpt.decoding.loop import generate
 from picogpt.download import Collection, File, RetryPolicy, download, verify
@@ -52,7 +53,7 @@ def collection(server: Server, released: Path) -> Collection:
 def test_from_tensorflow_to_text(server: Server, tmp_path: Path) -> None:
     released, target = release(tmp_path / "released" / "124M", save_openai_model), tmp_path / "124M"
     download(serve(server, released, (*OPENAI_FILES, OPENAI_DATA)), target, policy=WIRE)
-    assert {path.name for path in target.iterdir()} == {*OPENAI_FILES, OPENAI_DATA}
+    assert {path.name for path in target.iterdir()} == {*OPENAI_FILES, OPENAI_DATA, "SHA256SUMS"}
     assert verify(target)[OPENAI_DATA] == "all of 28 tensors match their checksums"
     encoder, hparams, params = load("124M", tmp_path)
     expected = flatten(read_checkpoint(released)[1])
@@ -69,7 +70,7 @@ def test_a_model_in_hugging_faces_layout(server: Server, released: Path, tmp_pat
     write_huggingface(source, hparams, params, "bfloat16")
     train_bpe(["to be or not to be"], N_VOCAB, []).save(source, "huggingface")
     download(serve(server, source, HUGGING_FACE_FILES), tmp_path / "gpt2", policy=WIRE)
-    assert verify(tmp_path / "gpt2")["model.safetensors"] == "whole, but the format has no checksums"
+    assert verify(tmp_path / "gpt2")["model.safetensors"] == "as SHA256SUMS has it"
     assert load("gpt2", tmp_path).encoder.encode("not to be") == encoder.encode("not to be")
 
 
@@ -103,6 +104,50 @@ def test_bit_rot_names_the_tensor_and_is_mended(server: Server, collection: Coll
     server.requests.clear()
     assert [file.name for file in download(collection, tmp_path, policy=WIRE)] == [OPENAI_DATA]
     assert path.read_bytes() == whole
+
+
+def test_bit_rot_that_no_format_shows_is_mended(server: Server, released: Path, tmp_path: Path) -> None:
+    """Of a safetensors file whose hash nobody knew before it was downloaded."""
+    _, hparams, params = load(released)
+    source = tmp_path / "gpt2"
+    write_huggingface(source, hparams, params, "bfloat16")
+    train_bpe(["to be or not to be"], N_VOCAB, []).save(source, "huggingface")
+    collection, target = serve(server, source, HUGGING_FACE_FILES), tmp_path / "target"
+    download(collection, target, policy=WIRE)
+    path = target / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 4]))
+    assert [file.name for file in download(collection, target, policy=WIRE)] == ["model.safetensors"]
+    assert path.read_bytes() == whole
+    assert check_checksums(target).keys() == {*HUGGING_FACE_FILES}
+
+
+@pytest.mark.parametrize("content", [None, "nonsense", f"{'0' * 64}  gone.txt\n"])
+def test_a_list_of_checksums_that_is_no_use_is_made_again(
+    server: Server, collection: Collection, tmp_path: Path, content: str | None
+) -> None:
+    """After a kill before the list, and of a list that would never be right again."""
+    download(collection, tmp_path, policy=WIRE)
+    sums = tmp_path / "SHA256SUMS"
+    right = sums.read_bytes()
+    sums.unlink()
+    if content is not None:
+        sums.write_text(content)
+    server.requests.clear()
+    assert download(collection, tmp_path, policy=WIRE) == []
+    assert sums.read_bytes() == right
+    assert not server.requests
+
+
+def test_a_list_is_gone_while_the_model_is_not_whole(server: Server, collection: Collection, tmp_path: Path) -> None:
+    download(collection, tmp_path, policy=WIRE)
+    for name in ("hparams.json", OPENAI_DATA):
+        (tmp_path / name).unlink()
+    server.faults = [Fault("none"), *[Fault("404")] * 2]
+    with pytest.raises(NetworkError):
+        download(collection, tmp_path, policy=WIRE)
+    assert (tmp_path / "hparams.json").exists()
+    assert not (tmp_path / "SHA256SUMS").exists()
 
 
 def test_what_follows_the_last_tensor_is_no_part_of_the_file(

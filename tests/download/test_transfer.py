@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from picogpt.download import Collection, Facts, File, RetryPolicy, download
-from picogpt.download.http import Retry
+from picogpt.download import Collection, Facts, File, RetryPolicy, download, http
 from picogpt.errors import NetworkError, PicoGPTError
 from picogpt.lock import locked
 from tests.download.server import ERROR_PAGE, Fault, Server, serving
 
 DATA = np.random.default_rng(2).bytes(1013)
 WIRE = RetryPolicy(tries=3, backoff=0, timeout=(10, 10), chunk_size=100)
-LONGEST_WAIT = Retry.LONGEST_WAIT  # while the server runs, its fixture makes it 0
+LONGEST_WAIT = http.LONGEST_WAIT  # while the server runs, its fixture makes it 0
 
 
 class Listener:
@@ -220,7 +219,7 @@ def test_a_busy_server_is_asked_again_when_it_says(
     server: Server, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(Retry, "LONGEST_WAIT", LONGEST_WAIT)
+    monkeypatch.setattr(http, "LONGEST_WAIT", LONGEST_WAIT)
     monkeypatch.setattr("time.sleep", waits.append)
     server.faults = [Fault(status, 7), Fault(status, 86400)]
     download(collection(url), tmp_path, policy=WIRE)

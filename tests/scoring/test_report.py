@@ -126,7 +126,7 @@ def test_the_stride_decides_how_much_context_there_is() -> None:
     model = model_of(CharTokenizer.from_text("be "))
     text = "bee be " * 10
     ids = model.encoder.encode(text)
-    logprobs = [score_text(model, text, stride=stride).logprob for stride in (1, None)]
+    logprobs = [score_text(model, text, bos=False, stride=stride).logprob for stride in (1, None)]
     expected = [token_logprobs(ids, model.params, model.hparams["n_head"], stride).sum() for stride in (1, None)]
     assert logprobs == pytest.approx(expected, rel=1e-12)
     assert logprobs[0] != pytest.approx(logprobs[1], rel=1e-3)
@@ -151,13 +151,14 @@ def test_words_as_tokens() -> None:
     assert score.n_tokens == 5
 
 
-def test_a_model_without_an_end_of_text_token() -> None:
+def test_without_a_token_that_begins_a_text_the_first_score_is_not_left_out_silently() -> None:
     model = model_of(CharTokenizer.from_text("to be"))
-    score = score_text(model, "to be")
+    score = score_text(model, "to be", bos=False)
     assert (len(score.ids), score.n_tokens) == (5, 4)
     assert score.tokens[0]["rank"] is None
-    with pytest.raises(PicoGPTError, match="no end-of-text token to put before a text: leave out bos"):
-        score_text(model, "to be", bos=True)
+    for bos in (None, True):
+        with pytest.raises(PicoGPTError, match=r"no token that begins a text, .* leave it out \(--no-bos, bos=False\)"):
+            score_text(model, "to be", bos=bos)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ SHAKESPEARE = pretrained.load("shakespeare")
 class FourTokens:
     """A tokenizer as `picogpt.scoring.words` needs it."""
 
-    n_vocab, eot_token = 4, None
+    n_vocab, unused = 4, range(4, 4)
+    eot_token: int | None = None
+    bos_token: int | None = None
+    eos_tokens: tuple[int, ...] = ()
     special_tokens: Mapping[str, int] = {}
     tokens = (b" a", b" b", b"a", b"b")
 
