@@ -213,7 +213,10 @@ def combine(
                 f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
             )
     for name, i in (special_tokens | added_tokens).items():
-        tokens[i] = tokens[i] or name.encode()
+        try:
+            tokens[i] = tokens[i] or name.encode()
+        except UnicodeEncodeError as error:  # half of a character, which JSON can name
+            raise PicoGPTError(f"{ids_path}: token {shown(name)} (id {i}) cannot be written in UTF-8") from error
     return Vocabulary(tokens, merges, special_tokens, added_tokens, prefix_space)
 
 
