@@ -21,7 +21,7 @@ from picogpt.checkpoints.huggingface import bare_names, is_tied
 from picogpt.checkpoints.names import Shape, check_hparams, huggingface_name, param_shapes
 from picogpt.checkpoints.safetensors import Stored, transposed
 from picogpt.checkpoints.torch_file import Saved, Tensor, read_torch
-from picogpt.checkpoints.unpickler import PICKLE_SIZE, unpickle
+from picogpt.checkpoints.unpickler import PICKLE_SIZE, Fields, unpickle
 from picogpt.checkpoints.variants import DEFAULTS, check_config
 from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.files import check_size, read_object
@@ -39,6 +39,8 @@ NAMES = {  # what the numbers are called where they are said
     "n_embd": ("n_embd",),
     "n_layer": ("n_layer",),
 }
+DROPOUT = ("dropout", "embd_pdrop", "resid_pdrop", "attn_pdrop")
+KNOWN = {*(key for keys in NAMES.values() for key in keys), "n_head", "bias", "model_type", *DROPOUT}
 HEADS = {  # of minGPT's named sizes
     "openai-gpt": 12,
     "gpt2": 12,
@@ -118,9 +120,20 @@ def description(saved: Saved) -> dict[str, Any]:
     content = saved.content
     for key in ("model_args", "config"):
         if isinstance(content.get(key), dict) and not isinstance(content[key].get("n_head"), Tensor | None):
-            return content[key]
+            # the config of a nanoGPT run is that of its training, too; an object's is the model's alone
+            is_model = key == "model_args" or isinstance(content[key], Fields)
+            return of_model(content[key], saved.path) if is_model else content[key]
     config = read_config(saved.path)
-    return config["model"] if isinstance(config.get("model"), dict) else config
+    return of_model(config["model"], saved.path) if isinstance(config.get("model"), dict) else config
+
+
+def of_model(said: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What is said, checked: a descendant's own options would make of the same weights another model."""
+    others = {key: value for key, value in said.items() if key not in KNOWN and value not in (None, False)}
+    if others:
+        options = listed(f"{key} = {shown(value)}" for key, value in others.items())
+        raise PicoGPTError(f"{path} describes a model that is not nanoGPT's or minGPT's: {options}")
+    return said
 
 
 def activation(saved: Saved) -> str:

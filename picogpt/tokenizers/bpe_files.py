@@ -23,7 +23,6 @@ from picogpt.tokenizers.base import (
     VOCABULARY_SIZE,
     Layout,
     is_special,
-    without_surrogates,
     write_vocabulary,
 )
 
@@ -219,9 +218,10 @@ def combine(
                 f"and not special, like {END_OF_TEXT}; is {merges_path.name} complete?"
             )
     for name, i in (special_tokens | added_tokens).items():
-        if name != without_surrogates(name):
-            raise PicoGPTError(f"{ids_path}: the token {name!r} (id {i}) is not text")
-        tokens[i] = tokens[i] or name.encode()
+        try:
+            tokens[i] = tokens[i] or name.encode()
+        except UnicodeEncodeError as error:  # half of a character, which JSON can name
+            raise PicoGPTError(f"{ids_path}: token {shown(name)} (id {i}) cannot be written in UTF-8") from error
     return Vocabulary(tokens, merges, special_tokens, added_tokens, prefix_space)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 import picogpt
 from picogpt import model, performance
+from picogpt.activations import gelu_erf
 from picogpt.cache import KVCache
 from picogpt.checkpoints import is_complete, layout, read_checkpoint
 from picogpt.checkpoints.names import flatten
@@ -112,6 +113,28 @@ def test_a_state_dict_alone_needs_its_heads(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path)[0]["n_head"] == 3
     (tmp_path / "config.json").write_text('{"n_head": 3, "n_layer": 12}')
     with pytest.raises(PicoGPTError, match="has weights of n_layer = 2, and is said to have 12"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_config_beside_a_checkpoint_says_which_gelu_it_has(tmp_path: Path) -> None:
+    """nanoGPT's own was GPT-2's until June 2023, and nothing in the file tells."""
+    shutil.copy(DATA / "nanogpt" / "ckpt.pt", tmp_path)
+    assert read_checkpoint(tmp_path)[1]["blocks"][0]["mlp"]["activation"] is gelu_erf
+    (tmp_path / "config.json").write_text('{"activation_function": "gelu_new"}')
+    assert "activation" not in read_checkpoint(tmp_path)[1]["blocks"][0]["mlp"]
+
+
+def test_options_of_nanogpts_descendants_are_not_passed_over(tmp_path: Path) -> None:
+    data = (DATA / "nanogpt" / "ckpt.pt").read_bytes()
+    (tmp_path / "ckpt.pt").write_bytes(data.replace(b"dropout", b"use_rms"))  # 0.0, which says that it has none
+    read_checkpoint(tmp_path)
+    assert data.count(b"X\4\0\0\0bias") == 1
+    place = data.index(b"X\4\0\0\0bias")
+    end = data.index(b"\x89", place)  # False
+    (tmp_path / "ckpt.pt").write_bytes(
+        data[:place] + b"X\4\0\0\0relu" + data[place + 9 : end] + b"\x88" + data[end + 1 :]
+    )
+    with pytest.raises(PicoGPTError, match=r"a model that is not nanoGPT's or minGPT's: relu = True$"):
         read_checkpoint(tmp_path)
 
 

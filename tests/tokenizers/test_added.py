@@ -75,6 +75,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"added_tokens": {"<x>": True}}, "'<x>' has the id True, which should be a whole number"),
     ({"added_tokens": {"<x>": "many"}}, "'<x>' has the id 'many', which"),
     ({"added_tokens": {"": 1024}}, "an added token without text"),
+    ({"added_tokens": {"<\ud800>": 1024}}, "token '<\\ud800>' (id 1024) cannot be written in UTF-8"),
     ({"added_tokens": ["<x>"]}, "added_tokens.json should hold a JSON object"),
     ({"tokenizer_config": {"added_tokens_decoder": []}}, "added_tokens_decoder should be an object"),
     ({"tokenizer_config": {"added_tokens_decoder": {"1024": 7}}}, "an added token without text: 7"),
