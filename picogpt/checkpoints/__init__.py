@@ -19,7 +19,7 @@ from picogpt.checkpoints.llmc import write as write_llmc
 from picogpt.checkpoints.names import check_finite, flatten, n_params, nest, non_finite, param_shapes
 from picogpt.checkpoints.openai import write as write_openai
 from picogpt.errors import PicoGPTError, reason
-from picogpt.tokenizers import ByteLevelBPE, CharTokenizer, Tokenizer, load_tokenizer
+from picogpt.tokenizers import ByteLevelBPE, CharTokenizer, Tokenizer, fit, load_tokenizer
 from picogpt.types import HParams, Params
 
 __all__ = [
@@ -114,10 +114,7 @@ def read_encoder(place: Path, n_vocab: int | None = None) -> Tokenizer:
             return load_tokenizer(place, n_vocab)
         encoder: ByteLevelBPE | CharTokenizer = reader.read_encoder(place)
     if n_vocab is not None:
-        try:
-            encoder.fit(n_vocab)
-        except PicoGPTError as error:
-            raise PicoGPTError(f"{place} has {error}") from None
+        fit(encoder, n_vocab, place)
     return encoder
 
 
@@ -128,9 +125,10 @@ def read_checkpoint(place: Path) -> tuple[HParams, Params]:
     are missing, unexpected or mis-shaped. Of OpenAI's layout the checksums are checked, of the others, which have
     none, that every number is finite.
     """
-    hparams = read_hparams(place)
-    reader = LAYOUTS[layout(place)]
+    name, path = recognise(place)
+    reader = LAYOUTS[name]
     with readable():
+        hparams = reader.read_hparams(path)
         params = reader.read_params(place, hparams)
     if reader is not openai:  # whose checksums say that these are the numbers that were written
         check_finite(params, str(place))

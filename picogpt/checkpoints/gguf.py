@@ -19,13 +19,11 @@ from picogpt.checkpoints.names import (
     N_INNER,
     check_finite,
     check_hparams,
-    check_shapes,
-    flatten,
     huggingface_name,
     param_shapes,
 )
 from picogpt.checkpoints.safetensors import Stored, transposed
-from picogpt.checkpoints.variants import EPSILON, config_of, without_options
+from picogpt.checkpoints.variants import EPSILON, config_of, named_arrays
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import replacing
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, bpe_files
@@ -143,11 +141,7 @@ def write(path: Path, hparams: HParams, params: Params, dtype: str, encoder: Tok
     options = config_of(params)
     if options["activation_function"] != "gelu_new":
         raise PicoGPTError(f"llama.cpp's GPT-2 has gelu_new, and this model {options['activation_function']}")
-    flat = flatten(without_options(params))
-    shapes = param_shapes(hparams)
-    if "lm_head" in flat:
-        shapes["lm_head"] = shapes["wte"]
-    check_shapes({name: array.shape for name, array in flat.items()}, shapes, "params")
+    flat = named_arrays(hparams, params)
     check_finite(params, "the model")
     check_range(flat, dtype)
     code, file_type = DTYPES[dtype]

@@ -16,14 +16,13 @@ from picogpt.checkpoints.names import (
     N_INNER,
     check_hparams,
     check_shapes,
-    flatten,
     huggingface_name,
     nest,
     param_shapes,
 )
 from picogpt.checkpoints.safetensors import CODES, Stored, read_safetensors, widen, write_safetensors
 from picogpt.checkpoints.torch_file import read_torch
-from picogpt.checkpoints.variants import as_config_says, check_config, config_of, without_options
+from picogpt.checkpoints.variants import as_config_says, check_config, config_of, named_arrays
 from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import inside, read_object, replacing
@@ -166,13 +165,11 @@ def write(
     """
     if dtype not in CODES:
         raise PicoGPTError(f"weights cannot be stored as {dtype}; choose from {', '.join(CODES)}")
-    flat = flatten(without_options(params))
-    shapes = param_shapes(hparams)
-    if "lm_head" in flat:
-        shapes["lm_head"] = shapes["wte"]
-    check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    flat = named_arrays(hparams, params)
     check_range(flat, dtype)
-    names = {path: OUTPUT if path == "lm_head" else PREFIX + huggingface_name(path) for path in shapes}
+    names = {path: PREFIX + huggingface_name(path) for path in param_shapes(hparams)}
+    if "lm_head" in flat:
+        names["lm_head"] = OUTPUT
     write_safetensors(directory / WEIGHTS, {name: flat[path] for path, name in names.items()}, dtype)
     write_config(directory, hparams, config_of(params), dtype, ends)
     write_checksums(directory, [CONFIG, WEIGHTS, *tokenizer_files(directory)])

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from picogpt.checkpoints import single_file
-from picogpt.checkpoints.names import N_INNER, Shape, check_hparams, check_shapes, flatten, nest, param_shapes
+from picogpt.checkpoints.names import Shape, check_hparams, nest, param_shapes
 from picogpt.checkpoints.safetensors import SIZES, Stored, narrow, transposed, widen
-from picogpt.checkpoints.variants import is_plain
+from picogpt.checkpoints.variants import named_arrays, require_plain
 from picogpt.errors import PicoGPTError
 from picogpt.files import Bytes, map_file, replacing, write_array
 from picogpt.tokenizers import Tokenizer
@@ -107,13 +107,10 @@ def read_encoder(place: Path) -> Tokenizer:
 
 def write(path: Path, hparams: HParams, params: Params, dtype: str) -> None:
     """Write the file, whole or not at all, in float32 or bfloat16. Raises `PicoGPTError` for a relative of GPT-2."""
-    if not is_plain(params) or N_INNER in hparams:
-        raise PicoGPTError("llm.c's format is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
+    require_plain(hparams, params, "llm.c's format")
     if dtype not in DTYPES:
         raise PicoGPTError(f"llm.c's format is {' or '.join(DTYPES)}, and not {dtype}")
-    flat = flatten(params)
-    shapes = param_shapes(hparams)
-    check_shapes({name: array.shape for name, array in flat.items()}, shapes, "params")
+    flat, shapes = named_arrays(hparams, params), param_shapes(hparams)
     n_rows = hparams["n_vocab"] + -hparams["n_vocab"] % PADDED
     names = ("n_ctx", "n_vocab", "n_layer", "n_head", "n_embd")
     header = np.zeros(HEADER, "<i4")

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from picogpt.checkpoints.names import (
-    N_INNER,
     Shape,
     check_hparams,
     check_shapes,
-    flatten,
     nest,
     openai_name,
     param_shapes,
 )
 from picogpt.checkpoints.tf_bundle import data_paths, index_path, read_bundle, read_index, write_bundle
-from picogpt.checkpoints.variants import is_plain
+from picogpt.checkpoints.variants import named_arrays, require_plain
 from picogpt.checksums import write_checksums
 from picogpt.errors import PicoGPTError
 from picogpt.files import check_size, inside, read_object, replacing, require_files
@@ -100,11 +98,8 @@ def write(directory: Path, hparams: HParams, params: Params, prefix: str = PREFI
     is there whole until the file `checkpoint`, written after them, names the new one. The last file is the list of
     checksums, of these and of the vocabulary.
     """
-    if not is_plain(params) or N_INNER in hparams:
-        raise PicoGPTError("OpenAI's layout is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
-    flat = flatten(params)
-    shapes = param_shapes(hparams)
-    check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    require_plain(hparams, params, "OpenAI's layout")
+    flat, shapes = named_arrays(hparams, params), param_shapes(hparams)
     with replacing(directory / HPARAMS) as file:
         file.write(json.dumps(hparams).encode())
     write_bundle(

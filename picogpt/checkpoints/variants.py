@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from picogpt.activations import ACTIVATIONS
+from picogpt.checkpoints.names import N_INNER, check_shapes, flatten, param_shapes
 from picogpt.errors import PicoGPTError, shown
 from picogpt.model import gelu
 from picogpt.performance.layout import Untied
-from picogpt.types import Array, Params
+from picogpt.types import Array, HParams, Params
 
 EPSILON = 1e-5
 DEFAULTS: dict[str, Any] = {  # of transformers, for what a config leaves out
@@ -117,6 +118,22 @@ def without_options(params: Params) -> Params:
     ]
     plain = {"wte": wte, "wpe": params["wpe"], "blocks": blocks, "ln_f": arrays_of_norm(params["ln_f"])}
     return {**plain, "wte": wte.rows, "lm_head": wte.head} if isinstance(wte, Untied) else plain
+
+
+def named_arrays(hparams: HParams, params: Params) -> dict[str, Array]:
+    """The arrays by their dotted paths, as `without_options` has them; raises `PicoGPTError` unless they fit."""
+    flat = flatten(without_options(params))
+    shapes = param_shapes(hparams)
+    if "lm_head" in flat:
+        shapes["lm_head"] = shapes["wte"]
+    check_shapes({path: array.shape for path, array in flat.items()}, shapes, "params")
+    return flat
+
+
+def require_plain(hparams: HParams, params: Params, whose: str) -> None:
+    """Raise a `PicoGPTError` for parameters that a format, called `whose`, has no place for."""
+    if not is_plain(params) or N_INNER in hparams:
+        raise PicoGPTError(f"{whose} is for GPT-2 alone, and this is a relative of it; use Hugging Face's")
 
 
 def arrays_of_norm(layer: Params) -> Params:

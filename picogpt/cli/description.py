@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
+from picogpt.checksums import sha256
 from picogpt.cli.records import as_utf8, files
 from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from picogpt.tokenizers import Tokenizer
 
 Description = dict[str, Any]
-DESCRIPTION_SIZE = 1 << 28  # bytes: there may be a million inputs
 SIZE = 1 << 26  # bytes; each input takes two hundred
 
 
@@ -72,9 +72,8 @@ def inputs(names: list[str]) -> list[Description]:
     found = []
     for name in paths:
         try:
-            with Path(name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found.append({"name": as_utf8(name), "n_bytes": file.tell(), "sha256": digest})
+            path = Path(name)
+            found.append({"name": as_utf8(name), "n_bytes": path.stat().st_size, "sha256": sha256(path)})
         except OSError as error:
             raise PicoGPTError(f"cannot read {reason(error)}") from None
     return found

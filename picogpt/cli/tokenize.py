@@ -98,6 +98,6 @@ def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
 
 def visible(token: bytes) -> str:
     """The token's text, with escapes for what has no picture: control characters, and parts of characters."""
-    from picogpt.tokenizers import printable
+    from picogpt.errors import printable
 
     return printable(token.decode("utf-8", "backslashreplace")).replace("\\n", "\\n\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from picogpt.cli import grid
 from picogpt.cli.grid import Cell, Grid, fit, paint, shade
-from picogpt.tokenizers import printable
+from picogpt.errors import printable
 
 Row = dict[str, Any]
 TOKEN_WIDTH = 7  # of a token in a cell: five layers then fit into 80 columns

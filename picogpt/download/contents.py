@@ -82,10 +82,10 @@ def verify(directory: Path) -> dict[str, str]:
     ones are known by theirs. Of others only the structure can be checked.
     """
     _, params = checkpoints.read_checkpoint(directory)
-    checkpoints.check_finite(params, str(directory))
     checkpoints.read_encoder(directory)
     tensors = {}
     if checkpoints.layout(directory) == "openai":
+        checkpoints.check_finite(params, str(directory))  # of the others loading has done it
         _, index_path, *data_paths = openai.weight_files(directory)
         index = tf_bundle.read_index(index_path)
         check_tensors(index, data_paths)

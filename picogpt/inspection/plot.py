@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from picogpt.errors import PicoGPTError, what
+from picogpt.errors import PicoGPTError, printable, what
 from picogpt.files import replacing
-from picogpt.tokenizers import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

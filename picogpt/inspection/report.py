@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from picogpt.checkpoints.loaded import Model
 from picogpt.inspection.attribution import direct_logit_attribution
 from picogpt.inspection.lens import LogitLens, log_softmax
 from picogpt.inspection.sources import source_lines
-from picogpt.inspection.targets import Model, token_texts
+from picogpt.inspection.targets import token_texts
 from picogpt.inspection.trace import Trace
 from picogpt.tokenizers import Tokenizer
 from picogpt.types import Array, Ids

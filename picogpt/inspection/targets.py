@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
 from picogpt.model import as_ids
 from picogpt.tokenizers import Tokenizer, token_bytes
-from picogpt.types import Array, HParams, Ids, Params
-
-
-class Model(Protocol):
-    """What is needed of a model to show a trace in words."""
-
-    @property
-    def encoder(self) -> Tokenizer:
-        """Says which text a token is."""
-
-    @property
-    def hparams(self) -> HParams:
-        """The model's sizes."""
-
-    @property
-    def params(self) -> Params:
-        """The parameter tree."""
+from picogpt.types import Array, Ids, Params
 
 
 def token_texts(encoder: Tokenizer, ids: Ids | list[int]) -> list[str]:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from picogpt import performance
+from picogpt.checkpoints.loaded import Model
 from picogpt.errors import PicoGPTError
 from picogpt.inspection.names import IN_A_BLOCK, Names, explain_no_match, select, value_names, without_hook
-from picogpt.inspection.targets import Model, prompt_ids
+from picogpt.inspection.targets import prompt_ids
 from picogpt.types import Array, Ids, Params, Tap
 
 Change = Callable[[Array], Array]  # gets a value, a copy of its own; returns what is used instead

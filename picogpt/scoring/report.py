@@ -10,34 +10,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
+from picogpt.checkpoints.loaded import Model
 from picogpt.errors import PicoGPTError
 from picogpt.scoring.tokens import TokenScores, check_stride, choice_logprobs, perplexity, score_tokens
 from picogpt.scoring.words import beginnings, word_surprisals
 from picogpt.tokenizers import SpecialTokens, Tokenizer, token_bytes
 from picogpt.tokenizers.base import without_surrogates
-from picogpt.types import HParams, Params
 
 Row = dict[str, Any]  # column -> value
 FIGURES = ("n_tokens", "logprob", "surprisal", "mean_surprisal", "perplexity", "bits_per_character", "bits_per_byte")
 SHOWN = 40  # characters of a text in the repr of its score
-
-
-class Model(Protocol):
-    """What is needed of a model to score texts."""
-
-    @property
-    def encoder(self) -> Tokenizer:
-        """Makes ids of the texts."""
-
-    @property
-    def hparams(self) -> HParams:
-        """The model's sizes."""
-
-    @property
-    def params(self) -> Params:
-        """The parameter tree."""
 
 
 class ScoreOptions(TypedDict, total=False):

@@ -15,7 +15,7 @@ from pathlib import Path
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import bpe_files, ends, vocabulary
 from picogpt.tokenizers.added import TOKENIZER_CONFIG
-from picogpt.tokenizers.base import SpecialTokens, Tokenizer, printable, stream_text, token_bytes
+from picogpt.tokenizers.base import SpecialTokens, TokenIds, Tokenizer, stream_text, token_bytes
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
 from picogpt.tokenizers.char import CharTokenizer
@@ -31,7 +31,6 @@ __all__ = [
     "WhitespaceTokenizer",
     "WordTokenizer",
     "load_tokenizer",
-    "printable",
     "stream_text",
     "token_bytes",
     "tokenizer_files",
@@ -51,12 +50,17 @@ def load_tokenizer(directory: str | Path, n_vocab: int | None = None) -> Tokeniz
     """
     tokenizer = read_tokenizer(directory)
     if n_vocab is not None:
-        try:
-            tokenizer.fit(n_vocab)
-        except PicoGPTError as error:
-            raise PicoGPTError(f"{directory} has {error}") from None
+        fit(tokenizer, n_vocab, directory)
     ends.apply(Path(directory), tokenizer, tokenizer.n_vocab if n_vocab is None else n_vocab)
     return tokenizer
+
+
+def fit(tokenizer: TokenIds, n_vocab: int, source: str | Path) -> None:
+    """Give the tokenizer the number of its model's ids; raises `PicoGPTError` with the source where it is larger."""
+    try:
+        tokenizer.fit(n_vocab)
+    except PicoGPTError as error:
+        raise PicoGPTError(f"{source} has {error}") from None
 
 
 def read_tokenizer(directory: str | Path) -> ByteLevelBPE | vocabulary.VocabularyTokenizer:

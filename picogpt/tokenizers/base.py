@@ -183,11 +183,6 @@ def token_bytes(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[bytes]:
             before = [token]
 
 
-def printable(text: str) -> str:
-    """The text with escapes for what has no picture, such as control characters."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
     """The text of `ids`, piece by piece as they come; joined, the pieces are `tokenizer.decode(ids)`.
 
