@@ -28,6 +28,7 @@ N_WRITTEN = 40  # characters in a sample
 N_POINTS = 100  # of each curve: a loss is the mean over so many of its steps
 LR, LR_OF_TABLE = 3e-3, 3e-2  # a table's rows are each trained by few of the windows
 INDENT = "    "
+CLEARLY = 0.1  # nats
 REDRAWN = 10.0  # seconds between pictures
 
 
@@ -237,13 +238,13 @@ def why_the_mean_is_worse(losses: Mapping[str, float]) -> str:
     mean, added, attention = (
         losses.get(f"+ {name}", math.inf) for name in ("averaged past", "residual", "self-attention")
     )
-    if not alone < mean < math.inf:
+    if not alone + CLEARLY < mean < math.inf:
         return ""
     lines = [
         f"Why is the averaged past worse than none, {mean:.3f} against {alone:.3f}? Not because the past hurts:",
         "in the mean, the last character, which tells the most about the next, is one among many.",
     ]
-    if added < mean:
+    if added - alone < (mean - alone) / 2:
         lines += [f"Where the mean is added to it (+ residual) most of that is mended: {added:.3f}."]
     if attention < alone:
         lines += [f"Where the past is chosen from, not averaged (+ self-attention), it helps: {attention:.3f}."]

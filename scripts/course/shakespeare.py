@@ -158,7 +158,7 @@ YB = """[[43, 58,  5, 57,  1, 46, 43, 39],
         [53, 56,  1, 58, 46, 39, 58,  1],
         [58,  1, 58, 46, 39, 58,  1, 46],
         [17, 27, 10,  0, 21,  1, 54, 39]]"""
-LIKE_THE_LOSS = "float32 sums are made in another order"
+ANOTHER_ORDER = "float32 sums are made in another order"
 THEIR_FIRST_1000 = """
 18, 47, 56, 57, 58, 1, 15, 47, 58, 47, 64, 43, 52, 10, 0, 14, 43, 44, 53, 56, 43, 1, 61, 43, 1, 54, 56, 53, 41,
 43, 43, 42, 1, 39, 52, 63, 1, 44, 59, 56, 58, 46, 43, 56, 6, 1, 46, 43, 39, 56, 1, 51, 43, 1, 57, 54, 43, 39,
@@ -283,7 +283,7 @@ when input is tensor([18, 47, 56, 57, 58,  1, 15, 47]) the target: 58""",
         "SKIcLT;AcELMoTbvZv C?nq-QE33:CJqkOKH-q;:la!oiywkHjgChzbQ?u!3bLIgwevmyFJGUGpwnYWmnxKWWev-tDqXErVKLgJ",
         lambda: decoded("", written("\n", 100, 500)[0]),
     ),
-    Figure("loss after 100 steps", 3, "4.65630578994751", lambda: written("\n", 100, 500)[1], 5, LIKE_THE_LOSS),
+    Figure("loss after 100 steps", 3, "4.65630578994751", lambda: written("\n", 100, 500)[1], 4, ANOTHER_ORDER),
     Figure("500 characters after them", 3, THEIR_500_CHARACTERS, lambda: decoded("", written("\n", 100, 500)[2])),
     Figure("`x.shape`", 4, "torch.Size([4, 8, 2])", lambda: x_4_8_2().shape),
     Figure(
@@ -393,7 +393,7 @@ wnYWmnxKWWev-tDqXErVKLgJ""",
         lambda: decoded("First", written("First", 10000, 100)[0]),
     ),
     Figure(
-        "loss after 10,000 steps", 3, "2.382369041442871", lambda: written("First", 10000, 100)[1], 5, LIKE_THE_LOSS
+        "loss after 10,000 steps", 3, "2.382369041442871", lambda: written("First", 10000, 100)[1], 4, ANOTHER_ORDER
     ),
     Figure(
         "100 characters after them",

@@ -139,7 +139,8 @@ def test_the_lesson_says_only_what_the_figures_show() -> None:
     assert [word in why_the_mean_is_worse(unclear) for word in ("3.200", "3.300", "2.600")] == [True, False, False]
     for missing in ("+ positions", "+ averaged past"):
         assert not why_the_mean_is_worse({name: loss for name, loss in losses.items() if name != missing})
-    assert not why_the_mean_is_worse({**losses, "+ averaged past": 2.2})
+    for mean in (2.2, 2.45):  # after a few steps they are all alike
+        assert not why_the_mean_is_worse({**losses, "+ averaged past": mean})
 
 
 def test_a_curves_points_are_means() -> None:
