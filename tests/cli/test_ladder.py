@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import picogpt.cli.ladder
 import picogpt.training.ladder
 import picogpt.training.plot
 from picogpt.cli import main
@@ -68,6 +70,22 @@ def test_what_was_trained_is_saved(text: Path, capsys: pytest.CaptureFixture[str
     assert rung.forward(params, np.array([1, 2, 3])).shape == (3, n_vocab)
     model = load("out/gpt-2")
     assert len(model.generate("2 times", 5)) == 5
+
+
+def test_the_picture_grows_while_a_rung_is_trained(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the levels in it from the first time on."""
+    drawn: list[tuple[int, list[float]]] = []
+
+    def draw(path: Path, curves: Any, levels: Any) -> bool:
+        drawn.append((len(curves["bigram"]), sorted(levels.values())))
+        return True
+
+    monkeypatch.setattr(picogpt.cli.ladder, "REDRAWN", 0)
+    monkeypatch.setattr(picogpt.training.plot, "draw_losses", draw)
+    assert ladder(text, "--only", "bigram", steps=4) == 0
+    assert [n for n, _ in drawn] == [1, 2, 3, 4, 4]
+    n_vocab = len(set(TEXT))
+    assert all(floor < level == math.log(n_vocab) for _, (floor, level) in drawn)
 
 
 class Interrupting:
