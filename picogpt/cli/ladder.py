@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
 
 
 def file_name(rung: str) -> str:
-    """ "+ averaged past" -> "averaged-past": in --only, and of the files in --out."""
+    """`+ averaged past` -> `averaged-past`: its name in --only, and that of its file in --out."""
     return rung.removeprefix("+ ").replace(" ", "-").lower()
 
 
@@ -218,9 +218,11 @@ class Lesson:
             save(path.with_suffix(".npz"), params)
 
     def end(self) -> None:
+        from picogpt.training.plot import can_draw
+
         if lesson := why_the_mean_is_worse(self.validation):
             print(f"\n{lesson}")
-        if self.args.plot.is_file():
+        if self.curves and can_draw():
             print(f"the loss curves are in {self.args.plot}", file=sys.stderr)
         if self.args.out:
             print(f"what was trained is in {self.args.out}", file=sys.stderr)
