@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import os
 import re
@@ -36,22 +38,30 @@ def ladder(text: Path, *options: str, steps: int = 3) -> int:
     return main(["ladder", "--data", str(text), "--steps", str(steps), *options])
 
 
-def test_a_row_and_an_idea_for_every_rung_and_a_picture(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ladder(text) == 0
-    lines = capsys.readouterr().out.splitlines()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """All of the ladder, three steps a rung: the folder where it leaves its files, and what it prints."""
+    folder = tmp_path_factory.mktemp("ladder")
+    (folder / "text").write_text(TEXT)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert ladder(folder / "text", "--out", str(folder / "out"), "--plot", str(folder / "ladder.png")) == 0
+    return folder, out.getvalue()
+
+
+def test_a_row_and_an_idea_for_every_rung_and_a_picture(whole: tuple[Path, str]) -> None:
+    folder, out = whole
+    lines = out.splitlines()
     assert [line[:17].strip() for line in lines[1:17:2]] == ["counted pairs", *IDEAS]
     assert [line.strip() for line in lines[4:17:2]] == list(IDEAS.values())
-    assert Path("ladder.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_some_of_the_rungs(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_some_of_the_rungs(text: Path, whole: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     """In the ladder's order, whatever the option's; each the same as in the whole ladder."""
     assert ladder(text, "--only", "averaged-past, bigram") == 0
-    some = figures(capsys.readouterr().out)
+    some, all_of_them = figures(capsys.readouterr().out), figures(whole[1])
     assert list(some) == ["counted pairs", "bigram", "+ averaged past"]
-    assert ladder(text) == 0
-    whole = figures(capsys.readouterr().out)
-    assert all(whole[name] == found for name, found in some.items())
+    assert all(all_of_them[name] == found for name, found in some.items())
 
 
 def figures(out: str) -> dict[str, list[str]]:
@@ -60,16 +70,15 @@ def figures(out: str) -> dict[str, list[str]]:
     return {row[:17].strip(): row[17:].split()[:4] for row in rows if re.match(r"[\d,]+$", row[17:].split()[0])}
 
 
-def test_what_was_trained_is_saved(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The losses that the rows gave can be had again from the files; GPT-2 is a model as any other."""
-    assert ladder(text, "--out", "out") == 0
-    assert sorted(path.stem for path in Path("out").iterdir()) == sorted(NAMES)
+def test_what_was_trained_is_saved(whole: tuple[Path, str]) -> None:
+    """Each rung's parameters as arrays; GPT-2 as a model like any other."""
+    out = whole[0] / "out"
+    assert sorted(path.stem for path in out.iterdir()) == sorted(NAMES)
     n_vocab = len(set(TEXT))
     rung = rungs(n_vocab)["+ self-attention"]
-    params = picogpt.training.ladder.load(Path("out/self-attention.npz"))
+    params = picogpt.training.ladder.load(out / "self-attention.npz")
     assert rung.forward(params, np.array([1, 2, 3])).shape == (3, n_vocab)
-    model = load("out/gpt-2")
-    assert len(model.generate("2 times", 5)) == 5
+    assert len(load(str(out / "gpt-2")).generate("2 times", 5)) == 5
 
 
 def test_the_picture_grows_while_a_rung_is_trained(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
