@@ -4,12 +4,14 @@
     python scripts/make_reference.py models/shakespeare data/tinyshakespeare.txt tests/data
 
 It needs `pip install torch transformers`, and nothing of picogpt: what it writes is another program's opinion. Run it
-when models/shakespeare has changed. gradients_small.npz and logits_processors.npz do not depend on the model.
+when models/shakespeare has changed. gradients_small.npz, logits_processors.npz and torch_random.json do not depend on
+the model.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import shutil
@@ -109,6 +111,34 @@ ADDED_TEXTS = [
     "café naïve!! <sep>the!",
 ]
 
+SEEDS = (0, 123, 1337, (1 << 32) + 5)
+CHANCES = [[0.5, 0.25, 0.125, 0.125, 0, 1], [3, 0.5, 1, 2.5, 0.0625, 4]]
+# one after another from one generator, so that what a call leaves behind counts too: an odd number of fewer than 16
+# normal numbers keeps one for the next such call
+RANDOM_CALLS: list[tuple[str, list[Any]]] = [
+    ("rand", [3, 5]),
+    ("randn", [7]),
+    ("randint", [-3, 11, [2, 3]]),
+    ("randn", [2, 8]),
+    ("randn", [3, 7]),
+    ("randn", [1]),
+    ("randperm", [13]),
+    ("randint", [0, (1 << 28) - 1, [5]]),
+    ("randint", [0, 1 << 28, [5]]),
+    ("randint", [-(1 << 40), 1 << 40, [5]]),
+    ("multinomial", [CHANCES[1], 1]),
+    ("multinomial", [CHANCES, 1]),
+    ("multinomial", [CHANCES, 4]),
+    ("multinomial", [CHANCES, 1, True]),
+    ("multinomial", [CHANCES, 9, True]),
+    ("embedding", [5, 3]),
+    ("embedding", [11, 3]),
+    ("linear", [5, 3, True]),
+    ("linear", [13, 2, False]),
+    ("randn", [16]),
+]
+MANY = 100_003  # normal numbers, of which only the digest is kept
+
 Model = Any  # a GPT2LMHeadModel; torch is not there when types are checked
 Ids = list[int]
 
@@ -128,6 +158,7 @@ def main() -> None:
     )
     prompts = [tokenizer.encode(prompt) for prompt in PROMPTS]
 
+    write_json(args.out / "torch_random.json", random_numbers())
     np.savez_compressed(args.out / "shakespeare.npz", **logits(model, validation[:N_CHECKED], prompts))
     write_json(args.out / "shakespeare_greedy.json", greedy(model, tokenizer, prompts))
     write_json(args.out / "beam.json", beams(model, prompts))
@@ -136,6 +167,29 @@ def main() -> None:
     batch = torch.tensor([train[i : i + 65] for i in range(0, 256, 64)])
     np.savez_compressed(args.out / "inspection.npz", **inside(model, validation))
     np.savez_compressed(args.out / "gradients_shakespeare.npz", **gradients(model, batch))
+
+
+def random_numbers() -> dict[str, Any]:
+    """What torch's generator on the CPU gives, one call after another, under each seed."""
+    make: dict[str, Any] = {
+        "rand": lambda *shape: [torch.rand(shape)],
+        "randn": lambda *shape: [torch.randn(shape)],
+        "randint": lambda low, high, shape: [torch.randint(low, high, shape)],
+        "randperm": lambda n: [torch.randperm(n)],
+        "multinomial": lambda probs, *options: [torch.multinomial(torch.tensor(probs), *options)],
+        "embedding": lambda n, n_embd: [torch.nn.Embedding(n, n_embd).weight],
+        "linear": lambda n_in, n_out, bias: [
+            parameter.detach().numpy().T for parameter in torch.nn.Linear(n_in, n_out, bias=bias).parameters()
+        ],
+    }
+    results: dict[int, Any] = {}
+    digests: dict[int, str] = {}
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        results[seed] = [[array.tolist() for array in make[name](*args)] for name, args in RANDOM_CALLS]
+        torch.manual_seed(seed)
+        digests[seed] = hashlib.sha256(torch.randn(MANY).numpy().tobytes()).hexdigest()
+    return {"calls": RANDOM_CALLS, "results": results, "many": MANY, "digests": digests}
 
 
 def write_json(path: Path, content: object) -> None:

@@ -150,8 +150,9 @@ def nest(flat: Mapping[str, Array]) -> Params:
         for branch in branches:
             node = node.setdefault(branch, {})
         node[leaf] = array
-    blocks = params["blocks"]
-    return params | {"blocks": [blocks[str(i)] for i in range(len(blocks))]}
+    if blocks := params.get("blocks"):
+        params["blocks"] = [blocks[str(i)] for i in range(len(blocks))]
+    return params
 
 
 def flatten(params: Params) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""`picogpt train` and `picogpt ladder`."""
+"""`picogpt train`."""
 
 from __future__ import annotations
 
@@ -216,19 +216,3 @@ def test_what_cannot_be_is_said_in_one_line(
     assert message in err
     assert err.count("\n") == 1
     assert not Path("runs").exists()
-
-
-def test_the_ladder_prints_a_line_for_every_rung(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ladder", "--data", str(text), "--steps", "3"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = ["counted pairs", "bigram", "embedding", "+ positions", "+ averaged past", "+ self-attention", "GPT-2"]
-    assert [line[:17].strip() for line in lines[1:]] == names
-    assert Path("ladder.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_ladder_needs_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ladder", "--data", str(tmp_path / "nowhere")]) == 2
-    assert "--data FILE" in capsys.readouterr().err
-    (tmp_path / "short").write_text("too short")
-    assert main(["ladder", "--data", str(tmp_path / "short")]) == 2
-    assert "the ladder needs more" in capsys.readouterr().err

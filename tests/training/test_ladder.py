@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,21 @@ from picogpt.tokenizers import CharTokenizer
 from picogpt.training import ladder
 from picogpt.training.backprop import cross_entropy
 from picogpt.training.data import split_text, validation_loss
-from picogpt.training.ladder import Bigram, Embedding, generate, rungs, self_attention, train
+from picogpt.training.ideas import count_bigrams, self_attention
+from picogpt.training.ladder import IDEAS, Averaging, Bigram, Embedding, SelfAttention, generate, rungs, train
 from picogpt.training.trainer import Settings
 from tests.texts import read_text
 
 Array = npt.NDArray[Any]
 
 N_VOCAB, N_CTX, N_EMBD = 11, 7, 8
-RUNGS = rungs(N_VOCAB, N_CTX, N_EMBD)
-AVERAGES = [
-    ladder.average_by_loops,
-    ladder.average_by_matrix,
-    ladder.average_by_softmax,
-    ladder.average_by_attention,
-]
+LADDER = rungs(N_VOCAB, N_CTX, N_EMBD)
+NOTES = {  # the courses' models, which have no residual
+    "GPTVer2, HeadVer1-3": Averaging(N_VOCAB, N_CTX, N_EMBD),
+    "GPTVer2, HeadVer4": SelfAttention(N_VOCAB, N_CTX, N_EMBD),
+    "GPTVer3": SelfAttention(N_VOCAB, N_CTX, N_EMBD, positions=True),
+}
+RUNGS = {**LADDER, **NOTES}
 
 
 def in_float64(tree: Any) -> Any:
@@ -87,58 +88,9 @@ def test_every_rung_writes_on_beyond_its_context(name: str) -> None:
     assert ids == generate(rung, params, [1, 2], 2 * N_CTX, np.random.default_rng(1))
 
 
-@pytest.mark.parametrize("average", AVERAGES)
-def test_four_ways_to_average_the_past_agree(average: Callable[[Array], Array]) -> None:
-    x = np.random.default_rng(0).standard_normal((13, 5))
-    expected = [x[: i + 1].mean(axis=0) for i in range(13)]
-    np.testing.assert_allclose(average(x), expected, atol=1e-6)
-
-
-def linear_layers(rng: np.random.Generator) -> dict[str, Any]:
-    return {name: {"w": rng.standard_normal((5, 3)), "b": rng.standard_normal(3)} for name in ("query", "key", "value")}
-
-
-def test_self_attention_is_its_formula() -> None:
-    rng = np.random.default_rng(0)
-    x, layers = rng.standard_normal((7, 5)), linear_layers(rng)
-    q, k, v = (x @ layer["w"] + layer["b"] for layer in layers.values())
-    scores = q @ k.T / math.sqrt(3)
-    np.testing.assert_allclose(self_attention(x, **layers, causal=False), softmax(scores) @ v, atol=1e-12)
-    scores[np.triu_indices(7, 1)] = -np.inf
-    np.testing.assert_allclose(self_attention(x, **layers), softmax(scores) @ v, atol=1e-12)
-
-
-def test_cross_attention_reads_all_of_its_source_and_nothing_else() -> None:
-    rng = np.random.default_rng(0)
-    x, source, layers = rng.standard_normal((7, 5)), rng.standard_normal((4, 5)), linear_layers(rng)
-    q, k, v = (y @ layer["w"] + layer["b"] for y, layer in zip((x, source, source), layers.values(), strict=True))
-    expected = softmax(q @ k.T / math.sqrt(3)) @ v
-    np.testing.assert_allclose(self_attention(x, **layers, source=source), expected, atol=1e-12)
-    np.testing.assert_allclose(self_attention(x, **layers, source=x), self_attention(x, **layers, causal=False))
-
-
-def test_scaled_scores_keep_unit_variance() -> None:
-    """Without the scale their variance is d, and the softmax looks at one key alone."""
-    rng = np.random.default_rng(0)
-    q, k = rng.standard_normal((2, 500, 64))
-    scores = q @ k.T
-    assert scores.var() == pytest.approx(64, rel=0.05)
-    assert (scores / math.sqrt(64)).var() == pytest.approx(1, rel=0.05)
-
-
 def test_an_embedding_is_one_hot_times_matrix() -> None:
     ids, wte = np.array([3, 1, 3]), np.random.default_rng(0).standard_normal((5, 7))
     np.testing.assert_array_equal(np.eye(5)[ids] @ wte, wte[ids])
-
-
-def test_sinusoidal_positions_are_the_papers() -> None:
-    table = ladder.sinusoidal_positions(13, 6)
-    assert table.shape == (13, 6)
-    for pos in (0, 1, 12):
-        for i in range(3):
-            angle = pos / 10000 ** (2 * i / 6)
-            assert table[pos, 2 * i] == pytest.approx(math.sin(angle), abs=1e-6)
-            assert table[pos, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-6)
 
 
 def test_counted_bigrams_are_the_floor_that_training_comes_to() -> None:
@@ -149,7 +101,7 @@ def test_counted_bigrams_are_the_floor_that_training_comes_to() -> None:
     for _ in range(3000):
         ids.append(int(rng.choice(N_VOCAB, p=likely[ids[-1]])))
     text = np.array(ids)
-    counted = ladder.count_bigrams(text, N_VOCAB)
+    counted = count_bigrams(text, N_VOCAB)
     np.testing.assert_allclose(counted.sum(axis=1), 1)
     floor = validation_loss(lambda ids: np.log(np.maximum(counted, 1e-30))[ids], text, N_CTX)
     rung = Bigram(N_VOCAB, N_CTX)
@@ -189,5 +141,40 @@ def test_a_word_can_only_be_known_through_its_embedding() -> None:
     """The second rung is the first with a table of rank n_embd."""
     rung = Embedding(N_VOCAB, N_CTX, 3)
     params = rung.init(np.random.default_rng(0))
-    table = rung.forward(params, np.arange(N_VOCAB))
+    table = rung.forward(params, np.arange(N_VOCAB)[:, None])[:, 0]
     assert np.linalg.matrix_rank(table - params["head"]["b"]) == 3
+
+
+def test_without_residual_what_is_mixed_takes_its_place() -> None:
+    """The notes' GPTVer3: embedding, positions, head, linear layer; and GPTVer2, which has no positions."""
+    rng, ids = np.random.default_rng(0), np.array([3, 1, 4, 1, 5])
+    rung = SelfAttention(N_VOCAB, N_CTX, N_EMBD, positions=True)
+    params = rung.init(rng)
+    x = params["wte"][ids] + params["wpe"][:5]
+    mixed = self_attention(x, **params["attention"])
+    expected = model.linear(mixed, **params["head"])
+    np.testing.assert_allclose(rung.forward(params, ids), expected, rtol=1e-5)
+    with_residual = SelfAttention(N_VOCAB, N_CTX, N_EMBD, positions=True, residual=True)
+    np.testing.assert_allclose(
+        with_residual.forward(params, ids), model.linear(x + mixed, **params["head"]), rtol=1e-5, atol=1e-8
+    )
+    without_positions = {name: tree for name, tree in params.items() if name != "wpe"}
+    np.testing.assert_allclose(
+        SelfAttention(N_VOCAB, N_CTX, N_EMBD).forward(without_positions, ids),
+        model.linear(self_attention(params["wte"][ids], **params["attention"]), **params["head"]),
+        rtol=1e-5,
+        atol=1e-8,
+    )
+
+
+def test_every_rung_has_its_idea() -> None:
+    assert list(IDEAS) == list(LADDER)
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_a_saved_rung_is_read_as_it_was(name: str, tmp_path: Path) -> None:
+    params = LADDER[name].init(np.random.default_rng(0))
+    ladder.save(tmp_path / "rung.npz", params)
+    read = ladder.load(tmp_path / "rung.npz")
+    ids = np.arange(N_CTX)
+    np.testing.assert_array_equal(LADDER[name].forward(read, ids), LADDER[name].forward(params, ids))
