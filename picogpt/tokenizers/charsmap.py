@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 
 from picogpt.errors import PicoGPTError
 
@@ -27,7 +27,7 @@ class CharsMap:
             raise PicoGPTError(f"{source}: the table of characters is damaged (precompiled_charsmap)")
         self.units = struct.unpack_from(f"<{size // 4}I", data, 4)
         self.replacements = data[4 + size :]
-        self.shortest = cache(self._shortest)
+        self.shortest = lru_cache(1 << 16)(self._shortest)
 
     def matches(self, text: bytes) -> Iterator[tuple[int, str]]:
         """The lengths of the beginnings of `text` that have a replacement, shortest first, and the replacements."""

@@ -129,7 +129,7 @@ def test_special_tokens_are_found_where_they_are_allowed_and_take_their_spaces(t
 
 
 def test_what_the_file_puts_around_a_text_begins_and_ends_it(tmp_path: Path) -> None:
-    """[CLS] stands before a text that is scored, [SEP] ends one; a config's ids count before that, if they are any."""
+    """[CLS] is put before every text, whatever a config says; [SEP] ends one, unless a config says what does."""
     ours = load_tokenizer(unigram_model.write(tmp_path, tokenizer_json("albert")))
     ids = {name: ours.special_tokens[name] for name in ("[CLS]", "[SEP]", "[MASK]")}
     assert (ours.bos_token, ours.eos_tokens) == (ids["[CLS]"], (ids["[SEP]"],))
@@ -138,7 +138,7 @@ def test_what_the_file_puts_around_a_text_begins_and_ends_it(tmp_path: Path) -> 
     assert ours.bos_token == ids["[CLS]"]
     (tmp_path / "config.json").write_text(json.dumps({"bos_token_id": ids["[MASK]"], "eos_token_id": ids["[CLS]"]}))
     ours = load_tokenizer(tmp_path)
-    assert (ours.bos_token, ours.eos_tokens) == (ids["[MASK]"], (ids["[CLS]"],))
+    assert (ours.begin_token, ours.bos_token, ours.eos_tokens) == (ids["[CLS]"], ids["[CLS]"], (ids["[CLS]"],))
 
 
 def test_a_model_with_it_writes_scores_and_is_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,9 +190,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "has the prepend_scheme 'first'",
     ),
     "decoder": (lambda: changed(decoder={"type": "WordPiece"}), "decodes in a way"),
-    "around": (lambda: changed(post_processor={"type": "BertProcessing"}), "has the post_processor 'BertProcessing'"),
-    "added": (lambda: changed(added_tokens=[{"id": 5, "content": "x", "special": False}]), "is not special"),
-    "id": (lambda: changed(added_tokens=[{"id": 5, "content": "<x>", "special": True}]), "which is another's"),
+    "around": (lambda: changed(post_processor={"type": "BertProcessing"}), "puts tokens around a text in a way"),
+    "added": (lambda: changed(added_tokens=[{"id": 83, "content": "x", "special": False}]), "is not special"),
+    "id": (lambda: changed(added_tokens=[{"id": 5, "content": "<x>", "special": True}]), "the id 5, but"),
     "unknown": (
         lambda: changed(added_tokens=[], model={"type": "Unigram", "vocab": [["a", 0.0]]}),
         "no token for what is not in",
