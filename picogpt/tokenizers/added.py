@@ -7,13 +7,14 @@ meanings are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_object
 from picogpt.tokenizers.base import END_OF_TEXT
+from picogpt.tokenizers.template import Around
 
 TOKENIZER_JSON, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 SPECIAL_TOKENS_MAP, ADDED_TOKENS = "special_tokens_map.json", "added_tokens.json"
@@ -24,7 +25,6 @@ LISTED = "added_tokens_decoder"
 OWN_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")  # all that they know is in tokenizer.json
 MOST_PAIRS, LONGEST = 1 << 20, 200  # that are compared, a second's work; what models have is far from either
-LEAVE_OUT = "picogpt reads a text as it is: take that out, and write the tokens in the text"
 
 
 class AddedToken(NamedTuple):
@@ -49,14 +49,11 @@ class Settings(NamedTuple):
     def read(cls, directory: Path) -> Settings:
         """What there is beside a byte-level BPE vocabulary; raises `PicoGPTError` for what picogpt does not do."""
         settings = cls.read_any(directory)
-        path, name = directory / TOKENIZER_CONFIG, settings.config.get("tokenizer_class")
+        name = settings.config.get("tokenizer_class")
         if name not in (*OWN_CLASSES, *GENERIC_CLASSES):
+            path = directory / TOKENIZER_CONFIG
             raise PicoGPTError(f"{path} says that the ids are those of {shown(name)}, which picogpt does not read")
-        has_json = (directory / TOKENIZER_JSON).is_file()  # which says it in its own way, and then counts
-        for key in () if has_json else ("add_bos_token", "add_eos_token"):
-            if settings.config.get(key):
-                raise PicoGPTError(f"{path} puts a token at every text's end or beginning ({key}); {LEAVE_OUT}")
-        return settings._replace(is_generic=has_json and name in GENERIC_CLASSES)
+        return settings._replace(is_generic=(directory / TOKENIZER_JSON).is_file() and name in GENERIC_CLASSES)
 
     @classmethod
     def read_any(cls, directory: Path) -> Settings:
@@ -100,6 +97,16 @@ class Settings(NamedTuple):
                 f"{self.directory} gives the added token {shown(token.content)} the id {token.id}, but {i} is "
                 f"what transformers reads: added tokens have the ids after the vocabulary's, without a gap"
             )
+
+    def around(self, ids: Mapping[str, int]) -> Around:
+        """The tokens around a text where there is no tokenizer.json, which says it in its own way, and then counts."""
+        roles = self.config | self.roles
+
+        def token(key: str, role: str) -> int | None:
+            entry = as_entry(roles.get(role, END_OF_TEXT)) if self.config.get(key) else None
+            return None if entry is None else ids[entry["content"]]
+
+        return Around(token("add_bos_token", "bos_token"), token("add_eos_token", "eos_token"))
 
     def tokens(self, in_tokenizer_json: Sequence[Any] = ()) -> list[AddedToken]:
         """The tokens that the files name, in the order in which they are added: those with ids, those with roles."""

@@ -20,9 +20,11 @@ from tokenizers import pre_tokenizers
 import picogpt
 from picogpt.checkpoints import write_huggingface
 from picogpt.cli import main
+from picogpt.decoding.loop import generate_stream
 from picogpt.errors import PicoGPTError
 from picogpt.pretrained import save
-from picogpt.tokenizers import UnigramTokenizer, load_tokenizer
+from picogpt.scoring.words import beginnings
+from picogpt.tokenizers import UnigramTokenizer, load_tokenizer, stream_text
 from tests.random_model import HPARAMS, random_params
 from tests.tokenizers import unigram_model
 from tests.tokenizers.strategies import contractions, emoji, letters, runs, white_space
@@ -31,6 +33,8 @@ TEXT = "To be, or not to be: that is the question. Whether 'tis nobler in the mi
     "The slings and arrows of outrageous fortune, (or) to take arms against a sea of troubles\n" * 2
     + "die Größe der naïve Ångström, ﬁne ½ Ａ 한국어 日本 — to sleep; no more\n" * 3
 )
+GOLDEN = Path(__file__).parents[1] / "data" / "unigram"
+EXPECTED = json.loads((GOLDEN / "expected.json").read_text(encoding="utf-8"))
 # characters whose classes no Unicode version since 2015 has changed: the libraries know different ones
 RANGES = (1, 0x250), (0x300, 0x500), (0xAC00, 0xAD00), (0xFF01, 0xFFA0)
 old = st.sampled_from(
@@ -113,6 +117,60 @@ def test_ids_of_a_model_file_alone_are_those_of_sentencepiece(
         assert ours.encode(text, disallowed_special=()) == theirs.encode(text)
 
     same()
+
+
+@pytest.mark.parametrize("case", EXPECTED, ids=[case["text"] for case in EXPECTED])
+def test_a_model_as_goldfish_has_it_reads_scores_and_writes_as_with_transformers(case: dict[str, Any]) -> None:
+    """[CLS] is put before what is scored and continued, as transformers puts it, and no [SEP] after a prompt."""
+    model = picogpt.load(GOLDEN)
+    encoder = model.encoder
+    begin, *ids, end = case["ids"]
+    assert encoder.encode(case["text"], allowed_special="all") == ids
+    assert (encoder.begin_token, encoder.bos_token, encoder.eos_tokens) == (begin, begin, (end,))
+    assert encoder.decode(case["ids"]) == case["decoded"]
+    score = model.score(case["text"], allowed_special="all")
+    np.testing.assert_allclose(score.scores.logprob, case["logprobs"], rtol=1e-4, atol=1e-4)
+    prompt = model.prompt_ids(case["text"], "all")
+    assert prompt == [begin, *ids]
+    assert list(generate_stream(prompt, model.params, 3, len(case["written"]))) == case["written"]
+    text = model.generate(case["text"], len(case["written"]), allowed_special="all", ignore_eos=True)
+    assert encoder.decode(prompt) + text == case["whole"]
+
+
+def test_words_are_corrected_for_where_they_begin() -> None:
+    """A token by itself decodes to a word without its space, so no token seemed to begin a word."""
+    model = picogpt.load(GOLDEN)
+    spaced = beginnings(model.encoder, model.hparams["n_vocab"])[:, 0]
+    pieces = json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert {i for i, (piece, _) in enumerate(pieces) if piece[0] == "▁"} | set(model.encoder.eos_tokens) == set(
+        np.flatnonzero(spaced)
+    )
+    plain, corrected = (model.score("to be or not to be", bow=bow) for bow in (False, True))
+    # what the correction takes from a word it gives to the one before it
+    log_mass = corrected.scores.log_mass[:, 0]
+    total = sum(word["surprisal"] for word in plain.words) * np.log(2)
+    assert sum(word["surprisal"] for word in corrected.words) * np.log(2) == pytest.approx(
+        total + log_mass[0] - log_mass[-1]
+    )
+
+
+def test_a_continuation_begins_with_its_space(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first token was decoded as if it began a text: `to be` and `or` gave `to beor`."""
+    model = picogpt.load(GOLDEN)
+    spaces = [i for i, text in enumerate(model.encoder.vocabulary.texts) if text[:1] == b" " and len(text) > 1]
+    ids = model.encoder.encode("to be")
+    for i in spaces:
+        whole = model.encoder.decode([*ids, i])
+        assert "".join(stream_text(model.encoder, [i], ids)) == whole.removeprefix("to be")
+    options = ["--model", str(GOLDEN), "-n", "9", "--seed", "3"]
+    main(["generate", "to be", *options])
+    streamed = capsys.readouterr().out
+    main(["generate", "to be", *options, "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["text"] == streamed.removesuffix("\n")
+    assert (
+        "".join(token["text"] for token in record["tokens"] if token["id"] not in model.encoder.eos_tokens) == streamed
+    )
 
 
 def test_text_comes_back_but_for_its_spaces(tmp_path: Path) -> None:
