@@ -51,7 +51,8 @@ class ByteLevelBPE(TokenIds):
     `tokens[id]` are a token's bytes. `merges` are pairs of ids, the first learned first; a pair's bytes together are
     a token too. `special_tokens` have an id but are not made by merges: `encode` finds them in the text itself. So it
     does with `added_tokens`, and always: they were added to a vocabulary as words of ordinary text. With `prefix_space`
-    a space is put before text that begins without one. `around` are the ids that belong around a text; `encode` adds none.
+    a space is put before text that begins without one. `around` are the ids that belong around a text, which `encode`
+    leaves out.
     """
 
     def __init__(

@@ -18,7 +18,14 @@ import regex
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import check_size, parse_json, read_bounded, write_files
 from picogpt.protobuf import Message, messages, number, parse_message
-from picogpt.tokenizers.added import ADDED_TOKENS, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, TOKENIZER_JSON, Settings
+from picogpt.tokenizers.added import (
+    ADDED_TOKENS,
+    SPECIAL_TOKENS_MAP,
+    TOKENIZER_CONFIG,
+    TOKENIZER_JSON,
+    AddedToken,
+    Settings,
+)
 from picogpt.tokenizers.base import VOCABULARY_SIZE
 from picogpt.tokenizers.charsmap import CharsMap
 from picogpt.tokenizers.normalizers import make_normalizer
@@ -28,6 +35,7 @@ SPIECE_NAMES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 BESIDE = (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS)
 SPACE = "▁"
 LONGEST_PIECE = 1000  # characters, each of which takes time at each place of a text; SentencePiece's have 16
+MOST_PIECES = 1 << 20  # of SentencePiece's file, in which one may take two bytes
 UNKNOWN_PENALTY = 10.0  # below the unlikeliest piece; both programs have it
 IS_UNIGRAM = re.compile(r'"type"\s*:\s*"Unigram"')
 WHITE_SPACE = regex.compile(r"\p{White_Space}+")
@@ -155,23 +163,20 @@ def read_special(
 ) -> tuple[dict[str, int], frozenset[str]]:
     """The special tokens, new ones of which become pieces, and those that take the white space before them."""
     ids = {piece: i for i, piece in enumerate(pieces)}
-    special: dict[str, int] = {}
-    takes_spaces = set()
+    found: dict[str, AddedToken] = {}
     for token in settings.tokens(entries):
         name = checked_piece(token.content, path)
         settings.check_id(token, ids.setdefault(name, len(ids)))
-        if name in special:
-            continue
+        if name not in found or (token.special and not found[name].special):  # a role makes a word special
+            found[name] = token
+    for name, token in found.items():
         if not token.special or not token.first or token.options - {"lstrip"}:
             raise PicoGPTError(
                 f"{path.parent}: the added token {shown(name)} is not special, or is normalized, or has rstrip or "
                 f"single_word, which picogpt does not do for Unigram"
             )
-        special[name] = ids[name]
-        if "lstrip" in token.options:
-            takes_spaces.add(name)
     pieces += list(ids)[len(pieces) :]
-    return special, frozenset(takes_spaces)
+    return {name: ids[name] for name in found}, frozenset(n for n, token in found.items() if "lstrip" in token.options)
 
 
 def make_cut(entry: Any, path: Path) -> Callable[[str], list[str]]:
@@ -233,6 +238,8 @@ def read_spiece(model: Message, files: dict[str, bytes], path: Path, settings: S
     model_type = MODEL_TYPES.get(number(trainer, 3) if 3 in trainer else 1, "an unknown kind")
     if model_type != "Unigram":
         raise PicoGPTError(f"{path} is SentencePiece's for {model_type}, and picogpt reads its Unigram models")
+    if len(model.get(1, [])) > MOST_PIECES:
+        raise PicoGPTError(f"{path} has more than {MOST_PIECES:,} pieces, and no such file has as many")
     entries = messages(model, 1)
     pieces = [checked_piece(text_of(entry, 1), path) for entry in entries]
     types = [number(entry, 3) if 3 in entry else NORMAL for entry in entries]

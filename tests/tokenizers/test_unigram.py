@@ -24,7 +24,7 @@ from picogpt.decoding.loop import generate_stream
 from picogpt.errors import PicoGPTError
 from picogpt.pretrained import save
 from picogpt.scoring.words import beginnings
-from picogpt.tokenizers import UnigramTokenizer, load_tokenizer, stream_text
+from picogpt.tokenizers import UnigramTokenizer, load_tokenizer, stream_text, tokenizer_files
 from tests.random_model import HPARAMS, random_params
 from tests.tokenizers import unigram_model
 from tests.tokenizers.strategies import contractions, emoji, letters, runs, white_space
@@ -157,6 +157,7 @@ def test_words_are_corrected_for_where_they_begin() -> None:
 def test_a_continuation_begins_with_its_space(capsys: pytest.CaptureFixture[str]) -> None:
     """Its first token was decoded as if it began a text: `to be` and `or` gave `to beor`."""
     model = picogpt.load(GOLDEN)
+    assert isinstance(model.encoder, UnigramTokenizer)
     spaces = [i for i, text in enumerate(model.encoder.vocabulary.texts) if text[:1] == b" " and len(text) > 1]
     ids = model.encoder.encode("to be")
     for i in spaces:
@@ -168,9 +169,7 @@ def test_a_continuation_begins_with_its_space(capsys: pytest.CaptureFixture[str]
     main(["generate", "to be", *options, "--json"])
     record = json.loads(capsys.readouterr().out)
     assert record["text"] == streamed.removesuffix("\n")
-    assert (
-        "".join(token["text"] for token in record["tokens"] if token["id"] not in model.encoder.eos_tokens) == streamed
-    )
+    assert "".join(token["text"] for token in record["tokens"]).startswith(record["text"])
 
 
 def test_text_comes_back_but_for_its_spaces(tmp_path: Path) -> None:
@@ -214,6 +213,22 @@ def test_a_model_with_it_writes_scores_and_is_converted(tmp_path: Path, capsys: 
     assert tokenizers.Tokenizer.from_file(str(tmp_path / "again" / "tokenizer.json")).get_vocab_size() == ours.n_vocab
     assert main(["convert", str(tmp_path / "model"), "-o", str(tmp_path / "x.gguf"), "--to", "gguf"]) == 2
     assert "no place for a UnigramTokenizer" in capsys.readouterr().err
+
+
+def test_tokens_of_other_files_are_special_too(tmp_path: Path) -> None:
+    """[CLS] of Goldfish's training, which is in added_tokens.json alone, was not found, and its id had no token."""
+    n = sentencepiece.SentencePieceProcessor(model_proto=spiece("plain")).get_piece_size()
+    unigram_model.write(tmp_path, spiece("plain"))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<y>": n + 1, "<x>": n}))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["<x>", "<y>"]}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 0}))
+    ours = load_tokenizer(tmp_path)
+    assert ours.n_vocab == n + 2
+    assert ours.encode("be <y>", allowed_special="all")[-1] == n + 1
+    assert ours.decode([n, n + 1]) == "<x><y>"
+    ours.save(tmp_path / "again", "huggingface")
+    assert load_tokenizer(tmp_path / "again").special_tokens == ours.special_tokens
+    assert {"added_tokens.json", "special_tokens_map.json", "spiece.model"} <= set(tokenizer_files(tmp_path / "again"))
 
 
 @pytest.mark.parametrize("layout", ["openai", "huggingface"])
@@ -272,6 +287,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: unigram_model.small_spiece({"<unk>": 2, "a": 1}) + b"\x12\x02\x18\x02",
         "SentencePiece's for BPE",
     ),
+    "long": (
+        lambda: changed(model={"type": "Unigram", "vocab": [["a" * 1001, 0.0]], "unk_id": 0}),
+        "a piece of 1,001 characters",
+    ),
     "no unknown": (lambda: unigram_model.small_spiece({"b": 1, "a": 1}), "no token for what is not among them"),
 }
 
@@ -282,6 +301,29 @@ def test_what_is_not_done_is_refused_in_one_line(name: str, tmp_path: Path) -> N
     with pytest.raises(PicoGPTError, match=message) as caught:
         load_tokenizer(unigram_model.write(tmp_path, content()))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"tokenizer_config": {"tokenizer_class": "AlbertTokenizer"}},
+            "of 'AlbertTokenizer', whose ids are not",
+        ),
+        ({"tokenizer_config": {"tokenizer_class": "T5Tokenizer"}}, "the vocabulary of 'T5Tokenizer', whose ids"),
+        ({"added_tokens": {"<x>": 999}}, "the added token '<x>' the id 999, but"),
+        ({"added_tokens": {"<x>": 83}}, "is not special"),
+    ],
+)
+def test_what_is_beside_sentencepieces_own_file_is_read_or_refused(
+    files: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """XLM-R's and ALBERT's ids are not those of SentencePiece; they were taken for them."""
+    directory = unigram_model.write(tmp_path, spiece("plain"))
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    with pytest.raises(PicoGPTError, match=message):
+        load_tokenizer(directory)
 
 
 def test_a_vocabulary_of_berts_is_told_by_its_file(tmp_path: Path) -> None:
