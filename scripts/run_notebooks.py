@@ -1,6 +1,6 @@
 """Run the notebooks of docs/course from top to bottom, and write their outputs into them.
 
-    python scripts/course.py [--check] [NOTEBOOK ...]
+    python scripts/run_notebooks.py [--check] [NOTEBOOK ...]
 
 With --check nothing is written: what the cells print must be what stands in the notebook. Pictures are not compared,
 nor is what a cell with the tag "varies" prints. After the last cell each exercise is solved by the solution that
