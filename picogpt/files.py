@@ -189,16 +189,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
+    """`write_files`, in UTF-8."""
+    write_files({path: text.encode() for path, text in texts.items()})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
     """Write files that belong together: none has its name before all of them are on the disk.
 
     Raises `PicoGPTError` when one cannot be written; then none that is new is there.
     """
-    new = [path for path in texts if not path.exists()]
+    new = [path for path in contents if not path.exists()]
     try:
         with ExitStack() as files:
-            for path, text in texts.items():
+            for path, content in contents.items():
                 file = files.enter_context(replacing(path))
-                file.write(text.encode("utf-8"))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:

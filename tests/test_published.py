@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 
+import numpy as np
 import pytest
+from course.figure import NUMBER
+from course.picogpt_notes import THEIR_WTE
 
 from picogpt import pretrained
 from picogpt.decoding.beam import beam_search
@@ -46,6 +50,9 @@ def test_the_seeds_notebook() -> None:
     ids = encoder.encode("The apple doesn't fall far from the")
     assert generate(ids, params, hparams["n_head"], 1) == [5509]
     assert encoder.decode([5509]) == " tree"
+    corners = params["wte"][np.ix_([0, 1, 2, -3, -2, -1], [0, 1, 2, -3, -2, -1])]
+    printed = [float(number) for number in re.findall(NUMBER, THEIR_WTE)]
+    np.testing.assert_allclose(corners.ravel(), printed, rtol=0, atol=1e-8)
 
 
 def test_transformers_greedy_test() -> None:

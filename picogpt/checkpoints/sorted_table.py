@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from picogpt.checkpoints.protobuf import read_varint, varint
 from picogpt.errors import shown
+from picogpt.protobuf import read_varint, varint
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 FOOTER_SIZE = 48  # two block handles, padded, and the magic number

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from picogpt.checkpoints.protobuf import bytes_field, fixed32_field, messages, number, parse_message, varint_field
 from picogpt.checkpoints.sorted_table import crc32c_is_fast, masked_crc32c, read_table, table_bytes
 from picogpt.errors import PicoGPTError, listed, shown
 from picogpt.files import Bytes, check_size, map_file, replacing, require_files, write_array
 from picogpt.performance.threads import each
+from picogpt.protobuf import bytes_field, fixed32_field, messages, number, parse_message, varint_field
 from picogpt.types import Array
 
 DT_FLOAT = 1  # TensorFlow's number for float32

@@ -28,6 +28,7 @@ N_WRITTEN = 40  # characters in a sample
 N_POINTS = 100  # of each curve: a loss is the mean over so many of its steps
 LR, LR_OF_TABLE = 3e-3, 3e-2  # a table's rows are each trained by few of the windows
 INDENT = "    "
+CLEARLY = 0.1  # nats
 REDRAWN = 10.0  # seconds between pictures
 
 
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
 
 
 def file_name(rung: str) -> str:
-    """ "+ averaged past" -> "averaged-past": in --only, and of the files in --out."""
+    """`+ averaged past` -> `averaged-past`: its name in --only, and that of its file in --out."""
     return rung.removeprefix("+ ").replace(" ", "-").lower()
 
 
@@ -217,9 +218,11 @@ class Lesson:
             save(path.with_suffix(".npz"), params)
 
     def end(self) -> None:
+        from picogpt.training.plot import can_draw
+
         if lesson := why_the_mean_is_worse(self.validation):
             print(f"\n{lesson}")
-        if self.args.plot.is_file():
+        if self.curves and can_draw():
             print(f"the loss curves are in {self.args.plot}", file=sys.stderr)
         if self.args.out:
             print(f"what was trained is in {self.args.out}", file=sys.stderr)
@@ -237,13 +240,13 @@ def why_the_mean_is_worse(losses: Mapping[str, float]) -> str:
     mean, added, attention = (
         losses.get(f"+ {name}", math.inf) for name in ("averaged past", "residual", "self-attention")
     )
-    if not alone < mean < math.inf:
+    if not alone + CLEARLY < mean < math.inf:
         return ""
     lines = [
         f"Why is the averaged past worse than none, {mean:.3f} against {alone:.3f}? Not because the past hurts:",
         "in the mean, the last character, which tells the most about the next, is one among many.",
     ]
-    if added < mean:
+    if added - alone < (mean - alone) / 2:
         lines += [f"Where the mean is added to it (+ residual) most of that is mended: {added:.3f}."]
     if attention < alone:
         lines += [f"Where the past is chosen from, not averaged (+ self-attention), it helps: {attention:.3f}."]

@@ -17,6 +17,7 @@ from picogpt.download.http import BrokenTransferError, RetryPolicy, get, open_se
 from picogpt.errors import NetworkError, PicoGPTError, listed, shown
 from picogpt.files import parse_json
 from picogpt.tokenizers import FILE_NAMES as VOCABULARY_FILES
+from picogpt.tokenizers.unigram_files import SPIECE_NAMES
 
 MOST_WEIGHTS, MOST_ELSE = 64 << 30, 64 << 20  # bytes; what is read from GPT-2's relatives has less
 MOST_LISTED = 16 << 20  # of the list of files
@@ -72,7 +73,10 @@ def choose(files: dict[str, Facts], name: str) -> list[str]:
             f"{name} has no {missing}, which a GPT-2 of Hugging Face's has"
             + (f"; what it has, {others}, is not read here" if others else "")
         )
-    chosen = [huggingface.CONFIG, *(file for file in (*VOCABULARY_FILES, *SETTINGS) if file in files), *weights]
+    vocabulary = [file for file in VOCABULARY_FILES if file in files]
+    first = [file for file in vocabulary if file not in SPIECE_NAMES]  # which count before SentencePiece's own
+    settings = [file for file in SETTINGS if file in files]
+    chosen = [huggingface.CONFIG, *(first or vocabulary), *settings, *weights]
     for file in chosen:
         size, most = files[file].size or 0, MOST_WEIGHTS if file in weights else MOST_ELSE
         if size > most:

@@ -13,12 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import bpe_files, ends, vocabulary
+from picogpt.tokenizers import bpe_files, ends, unigram_files, vocabulary
 from picogpt.tokenizers.added import TOKENIZER_CONFIG
 from picogpt.tokenizers.base import SpecialTokens, TokenIds, Tokenizer, stream_text, token_bytes
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
 from picogpt.tokenizers.char import CharTokenizer
+from picogpt.tokenizers.unigram import UnigramTokenizer
 from picogpt.tokenizers.word import WhitespaceTokenizer, WordTokenizer
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "CharTokenizer",
     "SpecialTokens",
     "Tokenizer",
+    "UnigramTokenizer",
     "WhitespaceTokenizer",
     "WordTokenizer",
     "load_tokenizer",
@@ -38,7 +40,11 @@ __all__ = [
     "vocabulary_files",
 ]
 
-FILE_NAMES = [vocabulary.FILE, *bpe_files.FILE_NAMES]  # the files that can hold a vocabulary
+FILE_NAMES = [
+    vocabulary.FILE,
+    *bpe_files.FILE_NAMES,
+    *unigram_files.SPIECE_NAMES,
+]  # the files that can hold a vocabulary
 SAVED_FILES = [*FILE_NAMES, TOKENIZER_CONFIG, ends.GENERATION_CONFIG]  # all that saving a tokenizer may write
 
 
@@ -63,10 +69,13 @@ def fit(tokenizer: TokenIds, n_vocab: int, source: str | Path) -> None:
         raise PicoGPTError(f"{source} has {error}") from None
 
 
-def read_tokenizer(directory: str | Path) -> ByteLevelBPE | vocabulary.VocabularyTokenizer:
+def read_tokenizer(directory: str | Path) -> ByteLevelBPE | UnigramTokenizer | vocabulary.VocabularyTokenizer:
     """The tokenizer as if it had no model."""
     files = vocabulary_files(directory)
     if vocabulary.FILE not in files:
+        has_bpe = any(name in files for names in bpe_files.FILES.values() for name in names)
+        if not has_bpe and unigram_files.find(Path(directory)):
+            return UnigramTokenizer.load(directory)
         return ByteLevelBPE.load(directory)
     if len(files) > 1:
         raise PicoGPTError(f"{directory} has two vocabularies, {' and '.join(files[:2])}; take one of them away")

@@ -82,6 +82,8 @@ class TokenIds:
     the ids that the model may lack: of tokens that no ordinary text has.
     """
 
+    begin_token: int | None = None  # the token that the vocabulary's own file puts before a text
+
     def __init__(self, n_tokens: int, added: Collection[int], eot_token: int | None) -> None:
         self.n_tokens = self.n_vocab = n_tokens
         self.added_ids = frozenset(added)
@@ -101,7 +103,12 @@ class TokenIds:
             )
         self.n_vocab = max(self.n_tokens, n_vocab)
         self.eos_tokens = tuple(token for token in self.eos_tokens if token < n_vocab)
-        self.bos_token = self.eos_tokens[0] if self.eos_tokens else None
+        self.begin_text()
+
+    def begin_text(self, token: int | None = None) -> None:
+        """Let this token stand before a text, or what the vocabulary's file puts there, or else an end."""
+        known = [i for i in (token, self.begin_token, *self.eos_tokens) if i is not None and i < self.n_vocab]
+        self.bos_token = known[0] if known else None
 
     def used(self, ids: Iterable[int]) -> list[int]:
         """The ids that have a token; raises `PicoGPTError` for one outside 0 to n_vocab − 1."""

@@ -100,6 +100,8 @@ def read(directory: Path) -> Vocabulary:
             return combine(
                 ids, read_merges(merges_path), vocab_path, merges_path, "line", added, settings.prefix_space or False
             )
+    if (directory / "vocab.txt").is_file():
+        raise PicoGPTError(f"{directory / 'vocab.txt'} is WordPiece's vocabulary, BERT's, which picogpt does not read")
     expected = ", or ".join(" and ".join(names) for names in FILES.values())
     raise PicoGPTError(f"no vocabulary in {directory}: expected {expected}")
 
@@ -128,7 +130,7 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
     except (AttributeError, KeyError, TypeError, ValueError):
         as_gpt2 = False
     if not as_gpt2:
-        raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's")
+        raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's{kind_of(content)}")
     if is_open:  # tokenizers puts the space, transformers does not
         raise PicoGPTError(
             f"{path} has add_prefix_space, and {TOKENIZER_CONFIG} does not say whether it counts; say it there"
@@ -136,6 +138,18 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
     if surrounded:
         raise PicoGPTError(f"{path} puts tokens around every text (post_processor); {LEAVE_OUT}")
     return TokenizerJson(check_vocab(ids, path), merges, added, bool(prefix_space))
+
+
+def kind_of(content: Any) -> str:
+    """What a tokenizer.json says that it is, where that can be told."""
+    model: Any = content.get("model") if isinstance(content, dict) else {}
+    model = model if isinstance(model, dict) else {}
+    kind = model.get("type")
+    if kind in ("WordPiece", "WordLevel"):
+        return f", but {kind}, which picogpt does not read"
+    if kind == "BPE" and model.get("byte_fallback"):
+        return ", but SentencePiece's BPE, as Llama has it, which picogpt does not read"
+    return ""
 
 
 def adds_tokens(post_processor: Any) -> bool:

@@ -48,8 +48,7 @@ def apply(directory: Path, tokenizer: TokenIds, n_vocab: int) -> None:
     """Tell the tokenizer of a model with `n_vocab` ids what the files say; without a beginning an end stands there."""
     found = read(directory, n_vocab)
     tokenizer.eos_tokens = tuple(found.get(ENDS, tokenizer.eos_tokens))
-    begins = [*found.get(BEGINS, ()), *tokenizer.eos_tokens]
-    tokenizer.bos_token = begins[0] if begins else None
+    tokenizer.begin_text(next(iter(found.get(BEGINS, ())), None))
 
 
 def entries(bos_token: int | None, eos_tokens: tuple[int, ...]) -> dict[str, Any]:

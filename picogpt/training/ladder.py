@@ -30,7 +30,7 @@ from picogpt import model, performance
 from picogpt.checkpoints import flatten, nest
 from picogpt.files import replacing
 from picogpt.model import causal_mask, linear, softmax
-from picogpt.training import backprop
+from picogpt.training import backprop, torch_random
 from picogpt.training.backprop import cross_entropy
 from picogpt.training.ideas import average_by_matrix
 from picogpt.training.trainer import Settings, State, Step, init_params, training_steps
@@ -53,12 +53,20 @@ class Rung(Protocol):
     def loss_and_grads(self, params: Params, inputs: Ids, targets: Ids) -> tuple[float, Params]: ...
 
 
-def generate(rung: Rung, params: Params, ids: list[int], n_tokens: int, rng: np.random.Generator) -> list[int]:
-    """`n_tokens` ids that follow `ids`, each drawn from the model's prediction after the last n_ctx of them."""
+def generate(
+    rung: Rung, params: Params, ids: list[int], n_tokens: int, rng: np.random.Generator | torch_random.Generator
+) -> list[int]:
+    """`n_tokens` ids that follow `ids`, each drawn from the model's prediction after the last n_ctx of them.
+
+    With torch's numbers they are the ids that notes print.
+    """
     written = list(ids)
     for _ in range(n_tokens):
         logits = rung.forward(params, np.array(written[-rung.n_ctx :]))[-1]
-        written.append(int(rng.choice(len(logits), p=softmax(logits.astype(np.float64)))))
+        if isinstance(rng, torch_random.Generator):
+            written.append(int(rng.multinomial(softmax(logits), 1)[0]))
+        else:
+            written.append(int(rng.choice(len(logits), p=softmax(logits.astype(np.float64)))))
     return written[len(ids) :]
 
 

@@ -40,7 +40,6 @@ from picogpt.checkpoints import (
 )
 from picogpt.checkpoints.int8 import WEIGHTS as INT8_WEIGHTS
 from picogpt.checkpoints.names import huggingface_name
-from picogpt.checkpoints.protobuf import bytes_field, parse_message, varint, varint_field
 from picogpt.checkpoints.safetensors import LENGTH_SIZE, write_safetensors
 from picogpt.checkpoints.sorted_table import (
     FOOTER_SIZE,
@@ -52,9 +51,11 @@ from picogpt.checkpoints.sorted_table import (
 )
 from picogpt.checkpoints.variants import without_options
 from picogpt.errors import PicoGPTError
-from picogpt.tokenizers import CharTokenizer, WordTokenizer, load_tokenizer, train_bpe
+from picogpt.protobuf import bytes_field, parse_message, varint, varint_field
+from picogpt.tokenizers import CharTokenizer, UnigramTokenizer, WordTokenizer, load_tokenizer, train_bpe
 from picogpt.training.data import map_ids, write_ids
 from tests.random_model import random_params
+from tests.tokenizers import unigram_model
 
 DATA = Path(__file__).parents[1] / "data"
 HPARAMS = {"n_vocab": 7, "n_ctx": 5, "n_embd": 3, "n_head": 1, "n_layer": 1}
@@ -371,6 +372,20 @@ def tokenizer_json(directory: Path) -> None:
     (directory / "tokenizer.json").write_text(json.dumps(content))
 
 
+SAYING = "to be or not to be, that is the question"
+
+
+def spiece(directory: Path) -> None:
+    unigram_model.write(directory, unigram_model.train(SAYING))
+
+
+def unigram(directory: Path) -> None:
+    model = unigram_model.train(SAYING)
+    table = unigram_model.charsmap(unigram_model.train(SAYING, normalization_rule_name="identity"))
+    normalizer = unigram_model.albert(table, keep_accents=False, lower=True)
+    unigram_model.write(directory, unigram_model.tokenizer_json(model, normalizer, unigram_model.as_words()))
+
+
 def read_model(directory: Path) -> None:
     """A model that is read has the shapes that it says, and finite numbers."""
     hparams, params = read_checkpoint(directory)
@@ -388,7 +403,8 @@ def read_unchanged(directory: Path) -> None:
 
 def read_tokenizer(directory: Path) -> None:
     encoder = load_tokenizer(directory)
-    ids = encoder.encode("to be", disallowed_special=()) if encoder.n_vocab > 255 else range(encoder.n_vocab)
+    whole = encoder.n_vocab > 255 or isinstance(encoder, UnigramTokenizer)  # which knows what it does not know
+    ids = encoder.encode("to be", disallowed_special=()) if whole else range(encoder.n_vocab)
     encoder.decode(ids)
 
 
@@ -426,6 +442,8 @@ READERS = {
     "encoder.json": Reader("encoder.json", bpe, read_tokenizer, mutate_json),
     "vocab.bpe": Reader("vocab.bpe", bpe, read_tokenizer, mutate_bytes),
     "tokenizer.json": Reader("tokenizer.json", tokenizer_json, read_tokenizer, mutate_json),
+    "tokenizer.json, Unigram": Reader("tokenizer.json", unigram, read_tokenizer, mutate_json),
+    "spiece.model": Reader("spiece.model", spiece, read_tokenizer, mutate_bytes),
     "characters": Reader(
         "picogpt_tokenizer.json", CharTokenizer.from_text("to be", ["<|unk|>"]).save, read_tokenizer, mutate_json
     ),

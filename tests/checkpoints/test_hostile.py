@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from picogpt.checkpoints import is_complete, read_checkpoint
-from picogpt.checkpoints.protobuf import bytes_field, varint, varint_field
 from picogpt.checkpoints.sorted_table import FOOTER_SIZE, MAGIC, block_bytes, handle_bytes, sealed
 from picogpt.download import verify
 from picogpt.errors import PicoGPTError
+from picogpt.protobuf import bytes_field, varint, varint_field
 from tests.checkpoints.mutations import HPARAMS, huggingface, openai, sharded, table_of
 
 MOST = 32 << 20  # bytes of memory; what is tried here could take gigabytes

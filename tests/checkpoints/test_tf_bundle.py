@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picogpt.checkpoints.protobuf import bytes_field, varint_field
 from picogpt.checkpoints.sorted_table import MAGIC, table_bytes
 from picogpt.checkpoints.tf_bundle import (
     check_data,
@@ -23,6 +22,7 @@ from picogpt.checkpoints.tf_bundle import (
     write_bundle,
 )
 from picogpt.errors import PicoGPTError
+from picogpt.protobuf import bytes_field, varint_field
 
 DT_INT64 = 9
 HEADER = (b"", varint_field(1, 1) + bytes_field(3, varint_field(1, 1)))

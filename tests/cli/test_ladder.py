@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import os
 import re
 import signal
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import picogpt.cli.ladder
 import picogpt.training.ladder
 import picogpt.training.plot
 from picogpt.cli import main
@@ -34,22 +38,30 @@ def ladder(text: Path, *options: str, steps: int = 3) -> int:
     return main(["ladder", "--data", str(text), "--steps", str(steps), *options])
 
 
-def test_a_row_and_an_idea_for_every_rung_and_a_picture(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ladder(text) == 0
-    lines = capsys.readouterr().out.splitlines()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """All of the ladder, three steps a rung: the folder where it leaves its files, and what it prints."""
+    folder = tmp_path_factory.mktemp("ladder")
+    (folder / "text").write_text(TEXT)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert ladder(folder / "text", "--out", str(folder / "out"), "--plot", str(folder / "ladder.png")) == 0
+    return folder, out.getvalue()
+
+
+def test_a_row_and_an_idea_for_every_rung_and_a_picture(whole: tuple[Path, str]) -> None:
+    folder, out = whole
+    lines = out.splitlines()
     assert [line[:17].strip() for line in lines[1:17:2]] == ["counted pairs", *IDEAS]
     assert [line.strip() for line in lines[4:17:2]] == list(IDEAS.values())
-    assert Path("ladder.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_some_of_the_rungs(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_some_of_the_rungs(text: Path, whole: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     """In the ladder's order, whatever the option's; each the same as in the whole ladder."""
     assert ladder(text, "--only", "averaged-past, bigram") == 0
-    some = figures(capsys.readouterr().out)
+    some, all_of_them = figures(capsys.readouterr().out), figures(whole[1])
     assert list(some) == ["counted pairs", "bigram", "+ averaged past"]
-    assert ladder(text) == 0
-    whole = figures(capsys.readouterr().out)
-    assert all(whole[name] == found for name, found in some.items())
+    assert all(all_of_them[name] == found for name, found in some.items())
 
 
 def figures(out: str) -> dict[str, list[str]]:
@@ -58,16 +70,31 @@ def figures(out: str) -> dict[str, list[str]]:
     return {row[:17].strip(): row[17:].split()[:4] for row in rows if re.match(r"[\d,]+$", row[17:].split()[0])}
 
 
-def test_what_was_trained_is_saved(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The losses that the rows gave can be had again from the files; GPT-2 is a model as any other."""
-    assert ladder(text, "--out", "out") == 0
-    assert sorted(path.stem for path in Path("out").iterdir()) == sorted(NAMES)
+def test_what_was_trained_is_saved(whole: tuple[Path, str]) -> None:
+    """Each rung's parameters as arrays; GPT-2 as a model like any other."""
+    out = whole[0] / "out"
+    assert sorted(path.stem for path in out.iterdir()) == sorted(NAMES)
     n_vocab = len(set(TEXT))
     rung = rungs(n_vocab)["+ self-attention"]
-    params = picogpt.training.ladder.load(Path("out/self-attention.npz"))
+    params = picogpt.training.ladder.load(out / "self-attention.npz")
     assert rung.forward(params, np.array([1, 2, 3])).shape == (3, n_vocab)
-    model = load("out/gpt-2")
-    assert len(model.generate("2 times", 5)) == 5
+    assert len(load(str(out / "gpt-2")).generate("2 times", 5)) == 5
+
+
+def test_the_picture_grows_while_a_rung_is_trained(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the levels in it from the first time on."""
+    drawn: list[tuple[int, list[float]]] = []
+
+    def draw(path: Path, curves: Any, levels: Any) -> bool:
+        drawn.append((len(curves["bigram"]), sorted(levels.values())))
+        return True
+
+    monkeypatch.setattr(picogpt.cli.ladder, "REDRAWN", 0)
+    monkeypatch.setattr(picogpt.training.plot, "draw_losses", draw)
+    assert ladder(text, "--only", "bigram", steps=4) == 0
+    assert [n for n, _ in drawn] == [1, 2, 3, 4, 4]
+    n_vocab = len(set(TEXT))
+    assert all(floor < level == math.log(n_vocab) for _, (floor, level) in drawn)
 
 
 class Interrupting:
@@ -139,7 +166,8 @@ def test_the_lesson_says_only_what_the_figures_show() -> None:
     assert [word in why_the_mean_is_worse(unclear) for word in ("3.200", "3.300", "2.600")] == [True, False, False]
     for missing in ("+ positions", "+ averaged past"):
         assert not why_the_mean_is_worse({name: loss for name, loss in losses.items() if name != missing})
-    assert not why_the_mean_is_worse({**losses, "+ averaged past": 2.2})
+    for mean in (2.2, 2.45):  # after a few steps they are all alike
+        assert not why_the_mean_is_worse({**losses, "+ averaged past": mean})
 
 
 def test_a_curves_points_are_means() -> None:

@@ -1,4 +1,4 @@
-"""Protocol buffers, as far as TensorFlow's checkpoints use them: fields of numbers, of bytes, and of fixed 32 bits.
+"""Protocol buffers, as far as TensorFlow and SentencePiece use them: fields of numbers, of bytes, and of fixed 32 bits.
 
 Source: protobuf.dev/programming-guides/encoding.
 """

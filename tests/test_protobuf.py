@@ -8,7 +8,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picogpt.checkpoints.protobuf import parse_message, read_varint, varint
+from picogpt.protobuf import parse_message, read_varint, varint
 
 
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=3))

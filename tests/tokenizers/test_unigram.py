@@ -1,0 +1,232 @@
+"""Unigram: the ids are those of tokenizers, of a model of SentencePiece's own those of sentencepiece."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sentencepiece
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
+
+import picogpt
+from picogpt.checkpoints import write_huggingface
+from picogpt.cli import main
+from picogpt.errors import PicoGPTError
+from picogpt.pretrained import save
+from picogpt.tokenizers import UnigramTokenizer, load_tokenizer
+from tests.random_model import HPARAMS, random_params
+from tests.tokenizers import unigram_model
+from tests.tokenizers.strategies import contractions, emoji, letters, runs, white_space
+
+TEXT = "To be, or not to be: that is the question. Whether 'tis nobler in the mind to suffer\n" * 3 + (
+    "The slings and arrows of outrageous fortune, (or) to take arms against a sea of troubles\n" * 2
+    + "die Größe der naïve Ångström, ﬁne ½ Ａ 한국어 日本 — to sleep; no more\n" * 3
+)
+# characters whose classes no Unicode version since 2015 has changed: the libraries know different ones
+RANGES = (1, 0x250), (0x300, 0x500), (0xAC00, 0xAD00), (0xFF01, 0xFFA0)
+old = st.sampled_from(
+    [chr(c) for begin, end in RANGES for c in range(begin, end) if unicodedata.category(chr(c)) != "Cn"]
+)
+written = st.text("tobe rnisha.,''``()-▁  ", max_size=20)
+texts = st.lists(old | written | white_space | contractions | letters | emoji | runs, max_size=20).map("".join)
+SPIECES: dict[str, dict[str, Any]] = {
+    "plain": {"vocab_size": 120},
+    "bytes": {"byte_fallback": True, "normalization_rule_name": "nmt_nfkc_cf"},
+    "user-defined": {
+        "vocab_size": 110,
+        "user_defined_symbols": ["(", "be", "ﬁ"],
+        "normalization_rule_name": "identity",
+    },
+    "as it is": {"vocab_size": 130, "remove_extra_whitespaces": False, "add_dummy_prefix": False},
+}
+
+
+@cache
+def spiece(name: str) -> bytes:
+    return unigram_model.train(TEXT, **SPIECES[name])
+
+
+def tokenizer_json(name: str) -> dict[str, Any]:
+    """A file of each kind that models have."""
+    model = spiece("bytes" if name == "bytes" else "plain")
+    table = unigram_model.charsmap(model)
+    metaspace, bare = pre_tokenizers.Metaspace(), pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    make = unigram_model.tokenizer_json
+    kinds: dict[str, Callable[[], dict[str, Any]]] = {
+        "albert": lambda: make(
+            model, unigram_model.albert(table, keep_accents=False, lower=True), unigram_model.as_words()
+        ),
+        "accents": lambda: make(
+            model, unigram_model.albert(table, keep_accents=True, lower=False), unigram_model.as_words()
+        ),
+        "bytes": lambda: make(
+            model, unigram_model.albert(table, keep_accents=True, lower=False), metaspace, byte_fallback=True
+        ),
+        "bare": lambda: make(model, None, bare),
+    }
+    return kinds[name]()
+
+
+JSONS = ["albert", "accents", "bytes", "bare"]
+
+
+def pair(directory: Path, content: dict[str, Any]) -> tuple[UnigramTokenizer, tokenizers.Tokenizer]:
+    path = unigram_model.write(directory, content)
+    encoder = load_tokenizer(path)
+    assert isinstance(encoder, UnigramTokenizer)
+    return encoder, tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
+
+
+@pytest.mark.parametrize("name", JSONS)
+def test_ids_and_texts_are_those_of_tokenizers(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    ours, theirs = pair(tmp_path_factory.mktemp("unigram"), tokenizer_json(name))
+
+    @settings(max_examples=400)
+    @given(texts)
+    def same(text: str) -> None:
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        assert ours.encode(text, disallowed_special=()) == ids
+        assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=False)
+
+    same()
+
+
+@pytest.mark.parametrize("name", SPIECES)
+def test_ids_of_a_model_file_alone_are_those_of_sentencepiece(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ours = load_tokenizer(unigram_model.write(tmp_path_factory.mktemp("unigram"), spiece(name)))
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=spiece(name))
+
+    @settings(max_examples=400)
+    @given(texts.filter(lambda text: "\0" not in text))
+    def same(text: str) -> None:
+        assert ours.encode(text, disallowed_special=()) == theirs.encode(text)
+
+    same()
+
+
+def test_text_comes_back_but_for_its_spaces(tmp_path: Path) -> None:
+    ours = load_tokenizer(unigram_model.write(tmp_path, tokenizer_json("accents")))
+    assert ours.decode(ours.encode("  To be,  or not to be ")) == "To be, or not to be"
+
+
+def test_special_tokens_are_found_where_they_are_allowed_and_take_their_spaces(tmp_path: Path) -> None:
+    ours, theirs = pair(tmp_path, tokenizer_json("albert"))
+    text = "To be  [MASK] not [SEP][CLS]to <unk>"
+    assert ours.encode(text, allowed_special="all") == theirs.encode(text, add_special_tokens=False).ids
+    with pytest.raises(PicoGPTError, match=r"special token \[MASK\] at character 8"):
+        ours.encode("To be  [MASK]")
+
+
+def test_what_the_file_puts_around_a_text_begins_and_ends_it(tmp_path: Path) -> None:
+    """[CLS] stands before a text that is scored, [SEP] ends one; a config's ids count before that, if they are any."""
+    ours = load_tokenizer(unigram_model.write(tmp_path, tokenizer_json("albert")))
+    ids = {name: ours.special_tokens[name] for name in ("[CLS]", "[SEP]", "[MASK]")}
+    assert (ours.bos_token, ours.eos_tokens) == (ids["[CLS]"], (ids["[SEP]"],))
+    (tmp_path / "config.json").write_text(json.dumps({"bos_token_id": 50256, "eos_token_id": 50256}))
+    ours = load_tokenizer(tmp_path)
+    assert ours.bos_token == ids["[CLS]"]
+    (tmp_path / "config.json").write_text(json.dumps({"bos_token_id": ids["[MASK]"], "eos_token_id": ids["[CLS]"]}))
+    ours = load_tokenizer(tmp_path)
+    assert (ours.bos_token, ours.eos_tokens) == (ids["[MASK]"], (ids["[CLS]"],))
+
+
+def test_a_model_with_it_writes_scores_and_is_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = load_tokenizer(unigram_model.write(tmp_path / "mine", tokenizer_json("albert")))
+    hparams = {**HPARAMS, "n_vocab": ours.n_vocab + 3}  # padded
+    write_huggingface(tmp_path / "model", hparams, random_params(np.random.default_rng(0), np.float32, hparams))
+    ours.save(tmp_path / "model", "huggingface")
+    model = picogpt.load(tmp_path / "model")
+    assert model.encoder.encode("to be") == ours.encode("to be")
+    assert model.generate("to be", 5)
+    score = model.score("to be or not", bos=True)
+    assert len(score.tokens) == len(ours.encode("to be or not"))
+    save(model, tmp_path / "again")
+    assert picogpt.load(tmp_path / "again").encoder.encode("to be") == ours.encode("to be")
+    assert tokenizers.Tokenizer.from_file(str(tmp_path / "again" / "tokenizer.json")).get_vocab_size() == ours.n_vocab
+    assert main(["convert", str(tmp_path / "model"), "-o", str(tmp_path / "x.gguf"), "--to", "gguf"]) == 2
+    assert "no place for a UnigramTokenizer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["openai", "huggingface"])
+def test_saving_keeps_the_file(tmp_path: Path, layout: Any) -> None:
+    contents: dict[str, dict[str, Any] | bytes] = {"json": tokenizer_json("albert"), "spiece": spiece("plain")}
+    for name, content in contents.items():
+        ours = load_tokenizer(unigram_model.write(tmp_path / name, content))
+        ours.save(tmp_path / layout / name, layout)
+        again = load_tokenizer(tmp_path / layout / name)
+        assert again.encode("To be or not") == ours.encode("To be or not")
+        assert (again.bos_token, again.eos_tokens) == (ours.bos_token, ours.eos_tokens)
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    return {**tokenizer_json("albert"), **parts}
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "normalizer": (lambda: changed(normalizer={"type": "Nmt"}), "has the normalizer 'Nmt', which picogpt does not do"),
+    "damaged normalizer": (lambda: changed(normalizer={"type": "Replace"}), "is damaged"),
+    "expression": (
+        lambda: changed(normalizer={"type": "Replace", "pattern": {"Regex": r"\s"}, "content": ""}),
+        r"replaces what matches '\\\\s'",
+    ),
+    "table": (
+        lambda: changed(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "the table of characters is damaged",
+    ),
+    "cut": (lambda: changed(pre_tokenizer={"type": "Whitespace"}), "cuts a text in a way"),
+    "scheme": (
+        lambda: changed(pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}),
+        "has the prepend_scheme 'first'",
+    ),
+    "decoder": (lambda: changed(decoder={"type": "WordPiece"}), "decodes in a way"),
+    "around": (lambda: changed(post_processor={"type": "BertProcessing"}), "has the post_processor 'BertProcessing'"),
+    "added": (lambda: changed(added_tokens=[{"id": 5, "content": "x", "special": False}]), "is not special"),
+    "id": (lambda: changed(added_tokens=[{"id": 5, "content": "<x>", "special": True}]), "which is another's"),
+    "unknown": (
+        lambda: changed(added_tokens=[], model={"type": "Unigram", "vocab": [["a", 0.0]]}),
+        "no token for what is not in",
+    ),
+    "score": (lambda: changed(model={"type": "Unigram", "vocab": [["a", "0"]], "unk_id": 0}), "should be a logarithm"),
+    "twice": (
+        lambda: changed(model={"type": "Unigram", "vocab": [["a", 0], ["a", 1]], "unk_id": 0}),
+        "in the vocabulary twice",
+    ),
+    "damaged": (lambda: changed(model={"type": "Unigram", "vocab": 5, "unk_id": 0}), "is damaged"),
+    "wordpiece": (lambda: changed(model={"type": "WordPiece", "vocab": {}}), "but WordPiece, which picogpt"),
+    "llama": (
+        lambda: changed(model={"type": "BPE", "vocab": {}, "merges": [], "byte_fallback": True}),
+        "but SentencePiece's BPE",
+    ),
+    "no model": (lambda: b"\xff\xff", "is not a model of SentencePiece's"),
+    "empty model": (lambda: b"", "has no pieces"),
+    "bpe model": (
+        lambda: unigram_model.small_spiece({"<unk>": 2, "a": 1}) + b"\x12\x02\x18\x02",
+        "SentencePiece's for BPE",
+    ),
+    "no unknown": (lambda: unigram_model.small_spiece({"b": 1, "a": 1}), "no token for what is not among them"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_done_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    content, message = REFUSED[name]
+    with pytest.raises(PicoGPTError, match=message) as caught:
+        load_tokenizer(unigram_model.write(tmp_path, content()))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_vocabulary_of_berts_is_told_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    with pytest.raises(PicoGPTError, match="WordPiece's vocabulary"):
+        load_tokenizer(tmp_path)
