@@ -14,7 +14,6 @@ import ast
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -55,10 +54,10 @@ def execute(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
     Each exercise is tried with its solution right after it.
     """
     done: NotebookNode = nbformat.from_dict(notebook)
-    done.cells = [*with_solutions(done.cells)]
+    done.cells = with_solutions(done.cells)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "data").symlink_to(next(place for place in TEXTS if (place / "tinyshakespeare.txt").is_file()))
-        os.environ |= {"PYTHONPATH": str(ROOT), "PICOGPT_MODELS_DIR": str(ROOT / "models")}
+        os.environ |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PICOGPT_MODELS_DIR": str(ROOT / "models")}
         NotebookClient(
             done, timeout=300, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": folder}}
         ).execute()
@@ -73,11 +72,17 @@ def execute(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
     ]
 
 
-def with_solutions(cells: list[NotebookNode]) -> Iterator[NotebookNode]:
-    """After each solution a cell with its code and the exercise's checks, which are all that the exercise calls."""
+def with_solutions(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells, and after each solution the one that tries it."""
+    tried = solved_cells(cells)
+    return [one for cell in cells for one in (cell, *([tried[cell.id]] if cell.id in tried else []))]
+
+
+def solved_cells(cells: list[NotebookNode]) -> dict[str, NotebookNode]:
+    """For each solution, by its id, a cell with its code and the exercise's checks, which are all that that calls."""
+    solved: dict[str, NotebookNode] = {}
     exercise = ""
     for cell in cells:
-        yield cell
         tags = cell.metadata.get("tags", [])
         if "exercise" in tags:
             exercise = cell.source
@@ -85,7 +90,8 @@ def with_solutions(cells: list[NotebookNode]) -> Iterator[NotebookNode]:
             calls = [node for node in ast.parse(exercise).body if isinstance(node, ast.Expr)]
             checks = [ast.get_source_segment(exercise, call) or "" for call in calls]
             code = cell.source.split(f"{FENCE}python\n")[1].split(FENCE)[0]
-            yield nbformat.v4.new_code_cell("\n".join([code, *checks]), metadata={SOLVED: True})
+            solved[cell.id] = nbformat.v4.new_code_cell("\n".join([code, *checks]), metadata={SOLVED: True})
+    return solved
 
 
 def differences(committed: NotebookNode, done: NotebookNode) -> list[str]:
