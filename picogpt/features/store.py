@@ -72,7 +72,7 @@ class ValuesFile:
         row_size = 4 * math.prod(shape)
         if n_rows * row_size > (path.stat().st_size if path.exists() else 0):
             raise PicoGPTError(f"{path} lacks rows that an earlier run had written; begin again under another name")
-        self.file = path.open("ab", buffering=0)
+        self.file = path.open("ab")
         self.file.truncate(n_rows * row_size)
 
     def __enter__(self) -> Self:
@@ -86,6 +86,7 @@ class ValuesFile:
         """More rows; they are with the operating system when this returns."""
         try:
             write_array(self.file, rows.astype(np.float32, copy=False))
+            self.file.flush()
         except OSError as error:
             error.filename = str(self.path)
             raise
