@@ -48,6 +48,7 @@ if not TYPE_CHECKING:  # NumPy and the rest load when they are first asked for: 
         "checkpoints",
         "decoding",
         "download",
+        "features",
         "inspection",
         "model",
         "performance",

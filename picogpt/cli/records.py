@@ -1,4 +1,4 @@
-"""Texts to score, from the command line, files and pipes: one record each, with what identifies it."""
+"""Texts to read, from the command line, files and pipes: one record each, with what identifies it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOKS_LIKE_A_FILE = (*FORMATS, ".txt", ".json", ".text", ".md")
 
 
 class Record(NamedTuple):
-    """A text and its place. `text` is a message where there is none to score: then `is_bad`."""
+    """A text and its place. `text` is a message where there is none to read: then `is_bad`."""
 
     source: str
     row: int  # the number of its line, from 1; in a CSV file of its last line
@@ -46,6 +46,12 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", dest="format", action="store_const", const="lines", help="short for --format lines")
     parser.add_argument("--column", "--key", default="text", metavar="NAME", help="where the text is (default: text)")
     parser.add_argument("--id", metavar="NAME", help="the column or key that identifies a row; it is in the output")
+
+
+def require_input(args: argparse.Namespace) -> None:
+    """Raises `PicoGPTError` where the text would have to be typed."""
+    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
+        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
 
 
 def is_one_text(args: argparse.Namespace) -> bool:

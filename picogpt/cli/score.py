@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from picogpt.cli.chunks import each_text, encode, place
 from picogpt.cli.description import describe, kept
 from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
-from picogpt.cli.results import Place, Row, Writer, cell
+from picogpt.cli.records import Record, add_input_options, is_one_text, read_records, require_input
+from picogpt.cli.results import Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 from picogpt.errors import PicoGPTError, what
 
@@ -30,7 +29,6 @@ Published tools differ: `surprisal` does the former, `minicons` the latter.
 
 A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
 """
-CHUNK = 64  # texts that are sorted by length and read side by side; a run that is killed loses no more than these
 COLUMNS = {  # in a table the text is last, since it is as long as it likes
     "token": ("id", "logprob", "surprisal", "rank", "entropy", "token"),
     "word": ("n_tokens", "surprisal", "word"),
@@ -78,22 +76,31 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
-        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
+    require_input(args)
     one_text = is_one_text(args)
     check(args, one_text)
     default = "word" if args.bow or args.plot else "token" if one_text and not args.hf_perplexity else "text"
     args.by = args.by or default
     args.form = args.form or form_of(args.output)
     scorer = make_scorer(args)
-    description = nullcontext() if args.output is None else kept(describe(args, scorer), args.output, args.resume)
+    options = {
+        "unit": scorer.unit,
+        "rows": args.by,
+        "corrected": args.bow,
+        "hf_perplexity": args.hf_perplexity,
+        "choices": args.choices,
+        "form": args.form,
+    }
+    description = (
+        nullcontext() if args.output is None else kept(describe(args, scorer, **options), args.output, args.resume)
+    )
     with description, Writer(args.form, args.output) as writer:
         if args.choices is not None:
             writer.write(rank_choices(args, scorer))
         elif one_text:
             score_one(args, scorer, writer)
         else:
-            score_many(args, scorer, writer)
+            each_text(args, scorer, writer, lambda texts: (rows(s, args) for s in score_records(texts, args, scorer)))
     return 0
 
 
@@ -152,14 +159,6 @@ def rank_choices(args: argparse.Namespace, scorer: Scorer) -> list[Row]:
     return arrange(scorer.choices(record.text, choices), "choice")
 
 
-def encode(record: Record, args: argparse.Namespace, scorer: Scorer) -> list[int]:
-    """A record's ids; raises `PicoGPTError` when there is nothing to score in it."""
-    if record.is_bad:
-        raise PicoGPTError(record.text)
-    check_special(scorer.encoder, record.text, args.special)
-    return scorer.encode(record.text)
-
-
 def score_records(
     records: Sequence[tuple[Record, list[int]]], args: argparse.Namespace, scorer: Scorer
 ) -> Iterator[Scored]:
@@ -205,39 +204,7 @@ def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
         plot(scored, args)
 
 
-def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
-    """Every record in its order. Bad ones are reported on stderr and left out."""
-    from tqdm import tqdm
-
-    n_bad = 0
-    with tqdm(unit=" texts", disable=None, dynamic_ncols=True) as progress:  # none where stderr is no terminal
-        records = read_records(args)
-        while chunk := list(itertools.islice(records, CHUNK)):
-            good = []
-            for record in chunk:
-                try:
-                    good.append((record, encode(record, args, scorer)))
-                except PicoGPTError as error:
-                    message = f"{record.source}, line {record.row}: {error}"
-                    if args.strict:
-                        raise PicoGPTError(message) from None
-                    progress.write(f"picogpt: {message}; left out", file=sys.stderr)
-                    n_bad += 1
-            n_done = sum(writer.has(place(record)) for record, _ in good)
-            if n_done < len(good):  # a chunk is scored as a whole: what is read side by side decides the last digits
-                for scored in list(score_records(good, args, scorer))[n_done:]:
-                    writer.write(rows(scored, args, one_text=False))
-            progress.update(len(chunk))
-    if n_bad:
-        print(f"picogpt: {n_bad} bad row{'s' if n_bad > 1 else ''} left out", file=sys.stderr)
-
-
-def place(record: Record) -> Place:
-    """A record's place as its rows have it."""
-    return cell(record.source, 0), str(record.row)
-
-
-def rows(scored: Scored, args: argparse.Namespace, one_text: bool) -> list[Row]:
+def rows(scored: Scored, args: argparse.Namespace, one_text: bool = False) -> list[Row]:
     """A text's rows as its form has them."""
     record = scored.record
     head: Row = {"source": record.source, "row": record.row} | ({"id": record.id} if args.id is not None else {})

@@ -18,7 +18,7 @@ import pytest
 import picogpt
 from picogpt import pretrained, scoring
 from picogpt.checkpoints.fingerprint import fingerprint
-from picogpt.cli import main, score
+from picogpt.cli import chunks, main, score
 from picogpt.cli.results import Writer
 from picogpt.lock import locked
 from picogpt.pretrained import GPT2
@@ -162,7 +162,7 @@ def test_columns_keys_and_identifiers(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_order_is_the_inputs_whatever_the_lengths(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     texts = ["be " * n for n in (9, 1, 5, 40, 2, 7, 3)]
     objects = run.objects("--lines", input="\n".join(texts).encode())
     assert [row["text"] for row in objects] == texts
@@ -298,7 +298,7 @@ def test_a_killed_run_goes_on_wherever_it_was_killed(
     run: Run, tmp_path: Path, unit: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the same bytes: the same file twice, a backslash in its name, several chunks, and texts without words."""
-    monkeypatch.setattr(score, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     texts = tmp_path / "te\\xts.txt"
     texts.write_text("To be\nor not to be\n   \n\nthat is\n  \n")
     arguments: list[str | Path] = [texts, texts, "--lines", unit]
