@@ -17,7 +17,7 @@ DATA = Path("data/tinyshakespeare.txt")
 N_WRITTEN = 40  # characters in a sample
 
 
-def main(argv: list[str]) -> int:
+def parser() -> Parser:
     parser = Parser(
         prog="picogpt ladder",
         description="Train every model from the bigram to GPT-2 on a text's characters, and compare them.",
@@ -28,7 +28,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--plot", type=Path, default=Path("ladder.png"), metavar="FILE", help="loss curves (ladder.png)"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
     if not args.data.is_file():
         raise PicoGPTError(
             f"{args.data} is not there; name a text with --data FILE, or get one: picogpt download tinyshakespeare"

@@ -256,7 +256,7 @@ def plot(scored: Scored, args: argparse.Namespace) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise PicoGPTError("--plot needs matplotlib: pip install 'picogpt[plot]'") from None
+        raise PicoGPTError("--plot needs matplotlib: pip install matplotlib") from None
     words = [part["word"] for part in scored.parts]
     figure = Figure(figsize=(max(4, 0.5 * len(words)), 4), layout="constrained")
     axes = figure.subplots()
