@@ -19,6 +19,6 @@ def nobodys_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("PICOGPT_MODELS_DIR", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"):
             patch.delenv(variable, raising=False)
-        for variable in ("XDG_DATA_HOME", "HF_HOME"):
+        for variable in ("XDG_DATA_HOME", "XDG_STATE_HOME", "HF_HOME"):
             patch.setenv(variable, nowhere)
         yield

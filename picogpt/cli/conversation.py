@@ -16,7 +16,7 @@ from picogpt.cli.text import check_argument, check_special, special_options
 from picogpt.cli.writing import Stream, show
 from picogpt.decoding.options import SAMPLING_OPTIONS
 from picogpt.decoding.ranges import check_range
-from picogpt.errors import PicoGPTError, what
+from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
     from picogpt.pretrained import GPT2
@@ -190,10 +190,7 @@ class Conversation:
             raise PicoGPTError(f"{path} exists already; choose another name")
         from picogpt.files import write_text
 
-        try:
-            write_text(path, self.text)
-        except OSError as error:
-            raise PicoGPTError(f"{path} cannot be written: {what(error)}") from None
+        write_text(path, self.text)
         self.saved.add(path)
         print(f"{len(self.text)} characters are in {path}", file=sys.stderr)
 
