@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     from picogpt.training.plot import draw_losses
 
     curves = climb(read_text(args.data), args.steps, args.seed)
-    if draw_losses(args.plot, curves):
+    if draw_losses(args.plot, curves, f"From pairs to GPT-2, on {args.data.name}"):
         print(f"the loss curves are in {args.plot}", file=sys.stderr)
     else:
         print("for a picture of the loss curves: pip install matplotlib", file=sys.stderr)

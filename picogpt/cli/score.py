@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from picogpt.cli.description import describe, kept
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
 from picogpt.cli.results import Place, Row, Writer, cell
+from picogpt.cli.streams import in_colour
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 from picogpt.errors import PicoGPTError, what
 
@@ -29,6 +31,9 @@ token has a score too, and the sum is the log-probability of the whole text. Wit
 Published tools differ: `surprisal` does the former, `minicons` the latter.
 
 A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
+
+On a terminal tokens and words are coloured by their surprisal, from dark blue for none to yellow for that of a token
+drawn blindly, or more; NO_COLOR=1 switches that off.
 """
 CHUNK = 64  # texts that are sorted by length and read side by side; a run that is killed loses no more than these
 COLUMNS = {  # in a table the text is last, since it is as long as it likes
@@ -87,7 +92,7 @@ def main(argv: list[str]) -> int:
     args.form = args.form or form_of(args.output)
     scorer = make_scorer(args)
     description = nullcontext() if args.output is None else kept(describe(args, scorer), args.output, args.resume)
-    with description, Writer(args.form, args.output) as writer:
+    with description, Writer(args.form, args.output, brightest(args, scorer)) as writer:
         if args.choices is not None:
             writer.write(rank_choices(args, scorer))
         elif one_text:
@@ -132,6 +137,13 @@ def make_scorer(args: argparse.Namespace) -> Scorer:
         details=args.by == "token",
         **special_options(args.special),
     )
+
+
+def brightest(args: argparse.Namespace, scorer: Scorer) -> float | None:
+    """On a terminal, the surprisal of a token that is as likely as any other; words are coloured beside it."""
+    if args.by == "text" or not in_colour():
+        return None
+    return (math.log if args.nats else math.log2)(max(2, scorer.encoder.n_vocab))
 
 
 def form_of(output: Path | None) -> str:
