@@ -181,13 +181,13 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_no_more(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In this process: a signal that comes just before another one waits for input would not wake it."""
-    lines = iter([KeyboardInterrupt, "ROMEO:", KeyboardInterrupt, "quit"])
+    lines: Iterator[str | None] = iter([None, "ROMEO:", None, "quit"])
 
     def typed(*shown: str) -> str:
         line = next(lines)
-        if isinstance(line, str):
-            return line
-        raise line
+        if line is None:
+            raise KeyboardInterrupt
+        return line
 
     monkeypatch.setattr("builtins.input", typed)
     args = generate.parser().parse_args(["-n", "3"])
@@ -217,7 +217,8 @@ class Terminal:
     def wait_for(self, text: str) -> str:
         """What comes up to and with `text`, which must not have been seen yet."""
         while text not in self.seen:
-            assert (new := self.read()), f"{text!r} has not come: {self.seen!r}"
+            new = self.read()
+            assert new, f"{text!r} has not come: {self.seen!r}"
             self.seen += new
         before, _, self.seen = self.seen.partition(text)
         return before + text

@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
 from picogpt import pretrained
-from picogpt.cli import generate, main, writing
+from picogpt.cli import main, writing
 from picogpt.decoding import Token, decode
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "shakespeare_greedy.json").read_text())
