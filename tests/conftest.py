@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,13 @@ import pytest
 # A shell starts background jobs with Ctrl-C ignored, and programs inherit that: the commands that tests interrupt would
 # never stop. A handler, unlike "ignored", is not inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def tensorflow_is_for_its_own_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that `-m "not tensorflow"` needs no TensorFlow, whatever is installed here."""
+    if request.node.get_closest_marker("tensorflow") is None:
+        monkeypatch.setitem(sys.modules, "tensorflow", None)
 
 
 @pytest.fixture(autouse=True, scope="session")

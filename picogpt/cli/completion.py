@@ -34,6 +34,8 @@ def main(argv: list[str]) -> int:
         import shtab
     except ImportError:
         raise PicoGPTError("the script is made by shtab: pip install shtab, and run the command again") from None
+    if shell not in shtab.SUPPORTED_SHELLS:
+        raise PicoGPTError(f"this shtab, {shtab.__version__}, does not know {shell}: pip install --upgrade shtab")
     print(shtab.complete(front_door(shtab.FILE, shtab.DIRECTORY), shell))
     return 0
 
