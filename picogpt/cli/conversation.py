@@ -21,10 +21,13 @@ from picogpt.errors import PicoGPTError
 if TYPE_CHECKING:
     from picogpt.pretrained import GPT2
 
+# The most likely token each time soon repeats itself, most of all with a small model. What is drawn instead is the same
+# in every conversation, until someone says otherwise.
+TEMPERATURE, SEED = 0.6, 27
 GREETING = """\
 Begin a text; the model continues it, and goes on with it after every line.
 Return alone asks for more, /help lists what else there is, Ctrl-D ends."""
-HELP = """\
+HELP = f"""\
 A line continues the text: in the same line if it begins with a space, else in a
 new one. Return alone asks for more; Ctrl-C stops the model and keeps its words.
 
@@ -34,12 +37,9 @@ new one. Return alone asks for more; Ctrl-C stops the model and keeps its words.
 /n N           at most N tokens at a time
 /seed N        draw anew, beginning with this seed
 /NAME VALUE    a sampling option, such as /temperature 0.8 or /top-k 40;
-               0.6 is the temperature at first, /temperature 0 takes the most
+               {TEMPERATURE} is the temperature at first, /temperature 0 takes the most
                likely token, and `off` stands for no value
 /quit          or quit, exit, Ctrl-D"""
-# The most likely token each time soon repeats itself, most of all with a small model. What is drawn instead is the same
-# in every conversation, until someone says otherwise.
-TEMPERATURE, SEED = 0.6, 27
 N_REMEMBERED = 1000  # lines of earlier conversations
 N_SHOWN = 60  # characters of the text's end, after /undo
 

@@ -74,10 +74,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str]) -> int:
-    given = parser()
-    args, others = given.parse_known_args(argv)
+    syntax = parser()
+    args, others = syntax.parse_known_args(argv)
     if unknown := [word for word in others if word.startswith("-")]:
-        given.error(f"unrecognized arguments: {' '.join(unknown)}")
+        syntax.error(f"unrecognized arguments: {' '.join(unknown)}")
     prompt = given_prompt(args, others)
     check(args)
     chosen = {option.name: getattr(args, option.name) for option in SAMPLING_OPTIONS}
