@@ -207,7 +207,10 @@ def possible_places(name: str, models_dir: str | os.PathLike[str] | None) -> lis
     """Where the model can be, the likeliest first.
 
     That is under its names in the search path, the path that `name` is, or under its names in Hugging Face's cache.
+    What begins with a dot is a path and nothing else.
     """
+    if name.startswith("."):
+        return [Path(name)]
     names = [name, *(other for row in ALIASES if name in row for other in row if other != name)]
     cached = filter(None, map(cached_snapshot, names))
     return [*(root / alias for root in search_path(models_dir) for alias in names), Path(name), *cached]

@@ -559,33 +559,6 @@ def thread_variables(n: int) -> dict[str, str]:
     return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(n))
 
 
-def plot(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Bars for every row that has peers: each contender's time as a multiple of picogpt's, so shorter is faster."""
-    from matplotlib.figure import Figure
-
-    shown = [row for row in rows if "picogpt" in row["figures"] and len(row["figures"]) > 1]
-    n_bars = sum(len(row["figures"]) + 2 for row in shown)
-    figure = Figure(figsize=(9, 0.24 * n_bars + 1), layout="constrained")
-    axes = figure.subplots()
-    y = 0
-    for row in shown:
-        medians = {name: statistics.median(figures) for name, figures in row["figures"].items()}
-        axes.text(0, -y, row["title"], fontweight="bold", va="center")
-        for name, median in medians.items():
-            y += 1
-            time_ratio = medians["picogpt"] / median if row["unit"].endswith("/ s") else median / medians["picogpt"]
-            colour = "#999999" if name == "floor" else "#c44e52" if name.startswith("picogpt") else "#4c72b0"
-            axes.barh(-y, time_ratio, color=colour, height=0.8)
-            axes.text(min(time_ratio, 2), -y, f" {name}: {median:.4g} {row['unit']}", va="center", fontsize=8)
-        y += 2
-    axes.set_xlim(0, 3)
-    axes.set_ylim(-y, 1)
-    axes.axvline(1, color="#c44e52", linewidth=0.8)
-    axes.set_yticks([])
-    axes.set_xlabel("time, as a multiple of picogpt's; shorter is faster")
-    figure.savefig(path)
-
-
 def comparison(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Lines that set every figure beside its earlier one."""
     lines = ["### Beside the earlier run", "", "| | now | before | now / before |", "|---|---:|---:|---:|"]
@@ -649,7 +622,9 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps(run_figures, indent=1) + "\n", encoding="utf-8")
     if args.plot:
-        plot(args.plot, rows)
+        from performance_plot import draw
+
+        draw(args.plot, rows)
     if earlier:
         print("\n".join(comparison(earlier, run_figures)))
 

@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """`--model`, `--models-dir`, with picoGPT's spellings beside them, and `--dtype`."""
     parser.add_argument(
+        "-m",
         "--model",
         "--model_size",
         dest="model",

@@ -6,19 +6,17 @@ import argparse
 import csv
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from picogpt.cli.text import check_argument, decode_utf8
+from picogpt.cli.text import LOOKS_LIKE_A_FILE, check_argument, decode_utf8, is_file
 from picogpt.errors import PicoGPTError, what
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON's escapes can make one, and UTF-8 cannot express it
-LOOKS_LIKE_A_FILE = (*FORMATS, ".txt", ".json", ".text", ".md")
 
 
 class Record(NamedTuple):
@@ -62,7 +60,6 @@ def is_one_text(args: argparse.Namespace) -> bool:
 
 def files(inputs: list[str]) -> list[str]:
     """The inputs, if they are files; none, if they are a text or nothing. Raises `PicoGPTError` for a lost file."""
-    is_file = os.path.isfile  # which calls a long text no file, where Path.is_file raises
     if len(inputs) == 1 and not is_file(inputs[0]) and not inputs[0].endswith(LOOKS_LIKE_A_FILE):
         return []
     for name in inputs:

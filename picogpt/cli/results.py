@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
+from picogpt.cli.grid import paint
 from picogpt.errors import PicoGPTError, what
 
 Row = dict[str, Any]  # column -> value
@@ -22,11 +23,13 @@ class Writer:
     """Writes one text's rows after another's, in the form "table", "tsv" or "jsonl" (there a text has one row).
 
     A file that an earlier run has begun is continued: `done` are the texts that are whole in it, in their order. What
-    may be only a part of a text is cut off.
+    may be only a part of a text is cut off. A table's last column is coloured by the row's surprisal where `brightest`
+    says which one is the highest that has a colour of its own.
     """
 
-    def __init__(self, form: str, path: Path | None = None) -> None:
+    def __init__(self, form: str, path: Path | None = None, brightest: float | None = None) -> None:
         self.form = form
+        self.brightest = brightest
         self.columns: list[str] | None = None  # of the rows so far
         self.done: deque[Place] = deque()
         self.file: IO[str] = sys.stdout
@@ -80,7 +83,10 @@ class Writer:
             if self.form == "jsonl":
                 self.file.write(json.dumps(without_nan(row), ensure_ascii=False, allow_nan=False) + "\n")
             else:
-                self._write_line([cell(value, 6 if self.form == "tsv" else 3) for value in row.values()])
+                cells = [cell(value, 6 if self.form == "tsv" else 3) for value in row.values()]
+                if self.form == "table" and self.brightest is not None:
+                    cells[-1] = paint(cells[-1], share(row.get("surprisal"), self.brightest), colour=True)
+                self._write_line(cells)
         self.file.flush()
 
     def _write_line(self, cells: Sequence[str]) -> None:
@@ -114,6 +120,13 @@ class Writer:
             file.truncate(last_start if self.form == "tsv" else end)
             if self.form == "tsv" and self.done:
                 self.done.pop()
+
+
+def share(surprisal: float | None, highest: float) -> float | None:
+    """How far a surprisal is on the way to the highest; None where there is none."""
+    if surprisal is None or math.isnan(surprisal):
+        return None
+    return min(max(surprisal / highest, 0.0), 1.0)
 
 
 def without_nan(value: Any) -> Any:

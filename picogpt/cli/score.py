@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +14,7 @@ from picogpt.cli.description import describe, kept
 from picogpt.cli.options import Parser, add_model_options, load_model
 from picogpt.cli.records import Record, add_input_options, is_one_text, read_records, require_input
 from picogpt.cli.results import Row, Writer
+from picogpt.cli.streams import in_colour
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 from picogpt.errors import PicoGPTError, what
 
@@ -28,6 +30,9 @@ token has a score too, and the sum is the log-probability of the whole text. Wit
 Published tools differ: `surprisal` does the former, `minicons` the latter.
 
 A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
+
+On a terminal tokens and words are coloured by their surprisal, from dark blue for none to yellow for that of a token
+drawn blindly, or more; NO_COLOR=1 switches that off.
 """
 COLUMNS = {  # in a table the text is last, since it is as long as it likes
     "token": ("id", "logprob", "surprisal", "rank", "entropy", "token"),
@@ -94,7 +99,7 @@ def main(argv: list[str]) -> int:
     description = (
         nullcontext() if args.output is None else kept(describe(args, scorer, **options), args.output, args.resume)
     )
-    with description, Writer(args.form, args.output) as writer:
+    with description, Writer(args.form, args.output, brightest(args, scorer)) as writer:
         if args.choices is not None:
             writer.write(rank_choices(args, scorer))
         elif one_text:
@@ -139,6 +144,13 @@ def make_scorer(args: argparse.Namespace) -> Scorer:
         details=args.by == "token",
         **special_options(args.special),
     )
+
+
+def brightest(args: argparse.Namespace, scorer: Scorer) -> float | None:
+    """On a terminal, the surprisal of a token that is as likely as any other; words are coloured beside it."""
+    if args.by == "text" or not in_colour():
+        return None
+    return (math.log if args.nats else math.log2)(max(2, scorer.encoder.n_vocab))
 
 
 def form_of(output: Path | None) -> str:
@@ -223,7 +235,7 @@ def plot(scored: Scored, args: argparse.Namespace) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise PicoGPTError("--plot needs matplotlib: pip install 'picogpt[plot]'") from None
+        raise PicoGPTError("--plot needs matplotlib: pip install matplotlib") from None
     words = [part["word"] for part in scored.parts]
     figure = Figure(figsize=(max(4, 0.5 * len(words)), 4), layout="constrained")
     axes = figure.subplots()

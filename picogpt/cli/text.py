@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
@@ -10,6 +11,14 @@ from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
     from picogpt.tokenizers import SpecialTokens, Tokenizer
+
+
+LOOKS_LIKE_A_FILE = (".txt", ".text", ".md", ".json", ".jsonl", ".ndjson", ".tsv", ".csv")
+
+
+def is_file(name: str) -> bool:
+    """Whether there is a file of that name, which may be a long text: Path.is_file would raise."""
+    return os.path.isfile(name)  # noqa: PTH113
 
 
 def read_stdin() -> str:

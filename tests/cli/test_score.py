@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import picogpt
 from picogpt import pretrained, scoring
 from picogpt.checkpoints.fingerprint import fingerprint
 from picogpt.cli import chunks, main, score
+from picogpt.cli.grid import RISING
 from picogpt.cli.results import Writer
 from picogpt.lock import locked
 from picogpt.pretrained import GPT2
@@ -437,4 +439,24 @@ def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     assert "cannot be written" in err
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     _, err = run("To be", "--plot", path, status=2)
-    assert "pip install 'picogpt[plot]'" in err
+    assert "pip install matplotlib" in err
+
+
+def test_words_are_coloured_by_their_surprisal_on_a_terminal_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The brighter the more surprising, up to a blind guess among all tokens; letters are black on what is bright."""
+    for variable in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(variable, raising=False)
+    plain, _ = run("To be, or not to be zebra", "--words")
+    assert "\x1b" not in plain
+    monkeypatch.setattr(score, "in_colour", lambda: True)
+    coloured, _ = run("To be, or not to be zebra", "--words")
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
+    colours = {word: int(colour) for colour, word in re.findall(r"\x1b\[\d+;48;5;(\d+)m(\S+)\x1b\[0m", coloured)}
+    surprisals = {line.split()[2]: float(line.split()[1]) for line in plain.split("\n\n")[0].splitlines()[1:]}
+    assert colours.keys() == surprisals.keys()
+    brightest = math.log2(pretrained.load("shakespeare").encoder.n_vocab)
+    for word, surprisal in surprisals.items():
+        assert colours[word] == RISING[min(int(surprisal / brightest * len(RISING)), len(RISING) - 1)]
+    assert len(set(colours.values())) > 1
+    for arguments in (["--texts"], ["--tsv"], ["--jsonl"], ["--choices", " a", " b"]):
+        assert "\x1b" not in run("To be", *arguments)[0]
