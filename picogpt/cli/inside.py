@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.grid import terminal_width
 from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.results import without_nan
 from picogpt.cli.streams import in_colour
 from picogpt.cli.text import add_special_option, check_argument, read_stdin
 from picogpt.cli.writing import prompt_ids
 from picogpt.errors import PicoGPTError
+from picogpt.files import without_nan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
