@@ -20,7 +20,7 @@ from picogpt.server.errors import bad
 from picogpt.server.fields import REQUIRED, Field, read_fields
 from picogpt.server.generation import DECODING, MAX_TOKENS, Generation, Prompt, read_prompt
 from picogpt.server.log import note
-from picogpt.server.requests import read_request
+from picogpt.server.reading import read_request
 from picogpt.server.served import Served
 from picogpt.server.sse import EventStream
 from picogpt.server.text import Entry, Likely

@@ -14,7 +14,6 @@ from picogpt.decoding.loop import Options, Token
 from picogpt.decoding.options import SAMPLING_OPTIONS, decoding_options
 from picogpt.decoding.ranges import RANGES
 from picogpt.decoding.sampling import generators, logit_bias, min_length
-from picogpt.errors import PicoGPTError
 from picogpt.ranges import at_least, between
 from picogpt.server import fields
 from picogpt.server.errors import ApiError, bad
@@ -154,8 +153,7 @@ class Generation:
     def piece(self, row: int, event: Event) -> Piece:
         text = self.texts[row]
         if isinstance(event, PromptScores):
-            scores = [None, *event.logprobs], [None, *event.tops]
-            return Piece(row, *text.echo(self.prompts[row].ids, *scores), None)
+            return Piece(row, *text.echo(self.prompts[row].ids, event.logprob, event.top), None)
         if isinstance(event, Token):
             self.note.token()
             return Piece(row, *text.add(event), text.finish_reason)
@@ -187,7 +185,7 @@ class Generation:
         try:
             for row, prompt in enumerate(self.prompts):
                 options = self.with_min_tokens(self.options[row], len(prompt.ids))
-                request = Request(prompt.ids, prompt.n_tokens, options, partial(receive, row), with_scores)
+                request = Request(prompt.ids, prompt.n_tokens, partial(receive, row), options, with_scores)
                 tickets.append(submit(self.served, request))
             n_open = len(tickets)
             while n_open:
@@ -222,4 +220,4 @@ def failure(event: Failure) -> Exception:
     """What went wrong with a request, as an answer where it was the request's fault."""
     if isinstance(event.error, Closed):
         return ApiError(503, str(event.error), None, "shutting_down")
-    return bad(str(event.error)) if isinstance(event.error, PicoGPTError) else event.error
+    return bad(str(event.error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from picogpt.server.requests import served_by
+from picogpt.server.reading import served_by
 
 
 async def models(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from picogpt import __version__
 from picogpt.server.errors import ApiError
-from picogpt.server.requests import served_by
+from picogpt.server.reading import served_by
 
 FOLDER = Path(__file__).with_name("page")
 HEADERS = {

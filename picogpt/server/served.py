@@ -105,3 +105,10 @@ class Served:
             "owned_by": "picogpt",
             "max_model_len": self.n_ctx,
         }
+
+
+def check_total(served: Served, prompts: Sequence[Sequence[int]], param: str) -> int:
+    """How many tokens the prompts have together; raises a 400 for more than one request may have."""
+    if (n_tokens := sum(map(len, prompts))) > served.limits.n_tokens:
+        raise bad(f"{n_tokens} tokens are more than the {served.limits.n_tokens} of one request", param)
+    return n_tokens

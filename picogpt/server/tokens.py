@@ -12,7 +12,7 @@ from picogpt.errors import PicoGPTError
 from picogpt.server import fields
 from picogpt.server.errors import bad
 from picogpt.server.fields import REQUIRED, Field
-from picogpt.server.requests import read_request, served_by
+from picogpt.server.reading import read_request, served_by
 from picogpt.tokenizers import Tokenizer, token_bytes
 
 TOKENIZE = (
