@@ -74,6 +74,19 @@ def test_after_the_grace_what_still_runs_is_told_so() -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
+def test_a_second_signal_ends_at_once() -> None:
+    with started("--grace", "60") as (process, url):
+        body = {"prompt": "A", "max_tokens": 250, "stream": True, "ignore_eos": True, "n": 100}
+        with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=30) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+
+
 def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--port", str(taken.getsockname()[1])]) == 2

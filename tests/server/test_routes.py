@@ -34,22 +34,24 @@ def test_embeddings_are_means_of_hidden_states() -> None:
         hidden_states(model.encoder.encode(text), **model.params, n_head=model.hparams["n_head"]).mean(axis=0)
         for text in texts
     ]
-    with running(serve_model(model)) as server:
-        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client:
-            for form in ("float", "base64"):
-                answer = client.embeddings.create(
-                    model="shakespeare",
-                    input=texts,
-                    encoding_format=form,  # type: ignore[arg-type]
-                )
-                for row, wanted in zip(answer.data, expected, strict=True):
-                    numbers: Any = row.embedding
-                    if form == "base64":
-                        numbers = np.frombuffer(base64.b64decode(numbers), "<f4")
-                    np.testing.assert_allclose(numbers, wanted, rtol=1e-6)
-                assert answer.usage.prompt_tokens == sum(len(model.encoder.encode(text)) for text in texts)
-            with pytest.raises(openai.BadRequestError, match="dimensions is not supported"):
-                client.embeddings.create(model="shakespeare", input="a", dimensions=5)
+    with (
+        running(serve_model(model)) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client,
+    ):
+        for form in ("float", "base64"):
+            answer = client.embeddings.create(
+                model="shakespeare",
+                input=texts,
+                encoding_format=form,
+            )
+            for row, wanted in zip(answer.data, expected, strict=True):
+                numbers: Any = row.embedding
+                if form == "base64":
+                    numbers = np.frombuffer(base64.b64decode(numbers), "<f4")
+                np.testing.assert_allclose(numbers, wanted, rtol=1e-6)
+            assert answer.usage.prompt_tokens == sum(len(model.encoder.encode(text)) for text in texts)
+        with pytest.raises(openai.BadRequestError, match="dimensions is not supported"):
+            client.embeddings.create(model="shakespeare", input="a", dimensions=5)
 
 
 @pytest.mark.parametrize("by", ["token", "word", "text"])
@@ -62,7 +64,8 @@ def test_scores_are_those_of_the_library(client: Client, by: str) -> None:
         assert row.keys() >= {"bits_per_byte", "n_tokens", "unit"}
         parts = {"token": score.tokens, "word": score.words}.get(by)
         for part, wanted in zip(row.get(f"{by}s", []), parts or [], strict=True):
-            assert part == {key: pytest.approx(value, rel=1e-4) for key, value in wanted.items()}
+            numbers = {key for key, value in wanted.items() if isinstance(value, float)}
+            assert part == wanted | {key: pytest.approx(wanted[key], rel=1e-4) for key in numbers}
         assert ("tokens" in row, "words" in row) == (by == "token", by == "word")
 
 
@@ -168,7 +171,7 @@ def test_patching(client: Client) -> None:
         ({"attribution": "two tokens"}, "choose a text that is one token"),
         ({"attribution": 1024}, "must be an id below 1024"),
         ({"show": ["all"]}, "show must be one of lens, heads, shapes"),
-        ({"patch": {"clean": "ROMEO: a b", "target": 1}}, "the two prompts have"),
+        ({"patch": {"clean": "ROMEO:", "target": 1}}, "the two prompts have"),
         ({"patch": {"clean": PROMPT, "target": 1}}, "both prompts give the same answer"),
     ],
 )
@@ -182,7 +185,7 @@ def test_an_answer_has_a_bound() -> None:
     limits = Limits(n_values=100, n_traced=1 << 20)
     with client_of(serve_model(shakespeare(), limits=limits)) as client:
         values = [{"name": "blocks.0.attn.pattern"}]
-        answer = client.post("/inside", {"prompt": PROMPT, "values": values})
+        answer = client.post("/inside", {"prompt": PROMPT * 3, "values": values})
         assert "more than 100; ask for fewer, or for values alone with Accept" in answer.json()["error"]["message"]
         accept = {"Accept": "application/octet-stream"}
         assert client.post("/inside", {"prompt": PROMPT, "values": values}, headers=accept).status_code == 200
