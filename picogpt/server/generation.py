@@ -133,6 +133,7 @@ class Generation:
         self.prompts = [prompt for prompt in prompts for _ in range(asked["n"])]
         self.options = row_options(served, asked, len(self.prompts), n_top)
         self.min_tokens = asked["min_tokens"]
+        self.is_exact = asked["temperature"] == 0 or asked["seed"] is not None  # otherwise nobody could tell
         self.n_prompt = note.n_prompt = sum(len(prompt.ids) for prompt in prompts)
         self.texts = [self.text(prompt, asked["stop"]) for prompt in self.prompts]
 
@@ -196,7 +197,9 @@ class Generation:
         try:
             for row, prompt in enumerate(self.prompts):
                 options = self.with_min_tokens(self.options[row], len(prompt.ids))
-                request = Request(prompt.ids, prompt.n_tokens, partial(receive, row), options, with_scores)
+                request = Request(
+                    prompt.ids, prompt.n_tokens, partial(receive, row), options, with_scores, self.is_exact
+                )
                 tickets.append(submit(self.served, request))
             n_open = len(tickets)
             while n_open:
