@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from picogpt.decoding.loop import Token
 from picogpt.performance.layout import for_decoding
@@ -76,12 +76,18 @@ class Scheduler:
             self.changed.notify()
         return row.ticket
 
-    def run(self, work: Callable[[], Generator[None, None, T] | T]) -> Future[T]:
+    @overload
+    def run(self, work: Callable[[], Generator[None, None, T]]) -> Future[T]: ...
+
+    @overload
+    def run(self, work: Callable[[], T]) -> Future[T]: ...
+
+    def run(self, work: Callable[[], Any]) -> Future[Any]:
         """Do other work on the model between two steps: a function, or a generator that yields where others may go on.
 
         The future has what either returns or raises. Raises `Closed`.
         """
-        future: Future[T] = Future()
+        future: Future[Any] = Future()
         with self.changed:
             self.check_open()
             self.works.append((work, future))
