@@ -13,6 +13,7 @@ from typing import IO, Any, Self
 
 from picogpt.cli.grid import paint
 from picogpt.errors import PicoGPTError, what
+from picogpt.files import without_nan
 
 Row = dict[str, Any]  # column -> value
 Place = tuple[str, str]  # of a text in the input: the cells `source` and `row`, with which every row begins
@@ -127,15 +128,6 @@ def share(surprisal: float | None, highest: float) -> float | None:
     if surprisal is None or math.isnan(surprisal):
         return None
     return min(max(surprisal / highest, 0.0), 1.0)
-
-
-def without_nan(value: Any) -> Any:
-    """The value as JSON has it: null for what is not a number, or infinite."""
-    if isinstance(value, dict):
-        return {key: without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cell(value: Any, n_digits: int) -> str:
