@@ -55,7 +55,7 @@ class Scheduler:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.params, self.slots, self.queue = params, slots, queue
-        self.batch = Batch(params, n_head, chunk, cache_bytes)
+        self.batch = Batch(params, n_head, max(chunk, slots), cache_bytes)  # so that every prompt gets on in every step
         self.changed = threading.Condition()  # held to read or change what follows
         self.waiting: deque[Row] = deque()
         self.works: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
