@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -344,6 +346,80 @@ def lookup(machine: Machine) -> Iterator[Row]:
     yield Row("Decode text that repeats itself", "ms / token", contenders, repeats=3)
 
 
+def scheduler(machine: Machine) -> Iterator[Row]:
+    """What serving costs besides HTTP; all in the scheduler's thread, as BLAS heeds one thread's number of threads."""
+    from engines import seconds_a_step
+
+    from picogpt.server.scheduler import Done, Event, Failure, Request, Scheduler, Token
+
+    served = Scheduler(machine.params, machine.hparams["n_head"])
+
+    def token_times(prompts: list[list[int]], n: int, *later: list[int]) -> list[list[float]]:
+        """When each prompt's n tokens come; the `later` prompts are submitted with the fifth token of the first."""
+        times: list[list[float]] = [[] for _ in prompts]
+        ended: SimpleQueue[Event] = SimpleQueue()
+
+        def submit(prompts: Sequence[list[int]], n: int, times: list[list[float]]) -> None:
+            for prompt, own in zip(prompts, times, strict=True):
+                served.submit(Request(prompt, n, partial(receive, own)))
+
+        def receive(own: list[float], event: Event) -> None:
+            if isinstance(event, Token):
+                own.append(time.perf_counter())
+                if own is times[0] and len(own) == 5:
+                    submit(later, 1, [[] for _ in later])
+            elif isinstance(event, (Done, Failure)):
+                ended.put(event)
+
+        served.run(lambda: submit(prompts, n, times)).result()
+        for _ in [*prompts, *later]:
+            if isinstance(event := ended.get(), Failure):
+                raise event.error
+        return times
+
+    n_prompt, n = 16, 64
+
+    def rate(n_rows: int) -> float:
+        times = token_times([machine.prompt(n_prompt) for _ in range(n_rows)], n + 1)
+        return n_rows / seconds_a_step(times[-1])
+
+    def offline(n_rows: int) -> float:
+        prompts = [machine.prompt(n_prompt) for _ in range(n_rows)]
+        return n_rows / served.run(lambda: seconds_a_step(machine.picogpt.batch_times(prompts, n + 1))).result()
+
+    def longest_gap(*later: list[int]) -> float:
+        times = token_times([machine.prompt(n_prompt) for _ in range(15)], 24, *later)
+        return 1e3 * max(after - before for own in times for before, after in pairwise(own))
+
+    def first_token(prompt: list[int]) -> float:
+        return 1e3 * seconds(lambda: token_times([prompt], 1))
+
+    for n_rows, ratio in ((1, 1 / 1.1), (4, 0.85), (16, 0.85)):
+        contenders: dict[str, Contender] = {
+            "picogpt, served": partial(rate, n_rows),
+            "picogpt, offline": partial(offline, n_rows),
+        }
+        streams = f"{n_rows} stream{'s' * (n_rows > 1)}"
+        goals = [Goal("picogpt, served", "picogpt, offline", ratio)]
+        yield Row(f"Decode {streams} in the scheduler, {n} tokens after {n_prompt}", "tokens / s", contenders, goals)
+
+    long = machine.n_ctx // 2
+    contenders = {
+        "nobody joins": longest_gap,
+        f"{long} tokens are read": lambda: longest_gap(machine.prompt(long)),
+    }
+    yield Row("The longest time between two tokens of 15 streams", "ms", contenders)
+
+    known = machine.prompt(long)
+    contenders = {
+        "known": lambda: first_token([*known, *machine.prompt(8)]),
+        "new": lambda: first_token(machine.prompt(long + 8)),
+    }
+    goals = [Goal("known", "new", 0.2)]
+    yield Row(f"The first token after {long} tokens that were read before, and 8 others", "ms", contenders, goals)
+    served.close(0)
+
+
 class Process(NamedTuple):
     output: str
     seconds: float
@@ -649,6 +725,7 @@ ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "scoring": scoring,
     "inspection": inspection,
     "lookup": lookup,
+    "scheduler": scheduler,
     "int8_memory": int8_memory,
     "cold_starts": cold_starts,
     "tokenizers": tokenizers,

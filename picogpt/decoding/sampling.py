@@ -249,8 +249,9 @@ def near_tie(logits: Array, uniforms: Array | None) -> bool:
     largest logit; this allows forty. Such a difference moves a cumulative probability F by less than twice itself
     times F (1 − F), which is at most half of it.
     """
-    size = np.abs(logits, out=np.zeros_like(logits), where=np.isfinite(logits)).max()
-    tolerance = 40 * float(np.finfo(logits.dtype).eps) * float(size)
+    finite = logits if np.isfinite(logits.min()) else logits[np.isfinite(logits)]
+    size = max(float(finite.max()), -float(finite.min()))
+    tolerance = 40 * float(np.finfo(logits.dtype).eps) * size
     if uniforms is None:
         return bool(((logits >= logits.max(axis=-1, keepdims=True) - tolerance).sum(axis=-1) > 1).any())
     below, above = np.maximum(uniforms - tolerance / 2, 0), np.minimum(uniforms + tolerance / 2, 1)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import numpy as np
+from functools import partial
 
 from picogpt.cache import KVCache
-from picogpt.performance.layout import cache_memory
+from picogpt.performance.layout import cache_memory, own_pages
 from picogpt.performance.thresholds import QUERY_BLOCK
 from picogpt.types import Array, Ids, Params
 
@@ -22,8 +21,8 @@ class Past:
 
     def __init__(self, params: Params, n_head: int, ids: Ids) -> None:  # [room]
         self.params, self.n_head, self.ids = params, n_head, ids
-        self.cache = KVCache.for_params(params, n_head, (), len(ids), cache_memory)
-        self.hidden: Array = np.empty((len(ids), params["wpe"].shape[1]), params["wpe"].dtype)
+        self.cache = KVCache.for_params(params, n_head, (), len(ids), partial(cache_memory, empty=own_pages))
+        self.hidden = own_pages((len(ids), params["wpe"].shape[1]), params["wpe"].dtype)
         self.n_exact = 0  # positions that are, bit for bit, what reading the text alone gives
         self.n_whole = 0  # of these, positions in whole blocks of a prompt: they are exact in any text that so begins
 

@@ -48,7 +48,7 @@ class Request:
     ids: Sequence[int]
     n_tokens: int  # to decode, 0 or more
     receive: Callable[[Event], None]
-    options: Options = field(default_factory=Options)  # transforms, rng, eot_token, stop, n_top
+    options: Options = field(default_factory=Options)  # transforms, rng, eot_token, stop, n_top; the others are ignored
     prompt_logprobs: bool = False
     exact: bool = True  # where rounding might decide between two tokens, choose as if nobody else was served
 

@@ -113,6 +113,18 @@ def test_beyond_the_queue_requests_are_refused_and_who_is_cancelled_gives_up_the
         assert inboxes[2].events.empty()
 
 
+def test_when_all_who_waited_are_gone_the_next_is_served() -> None:
+    """The thread ended where it found nothing to do, and no request was ever answered again."""
+    with scheduler(slots=1) as running:
+        gate = Gate(running)
+        for ticket in [running.submit(Inbox().request([3], 2)) for _ in range(3)]:
+            ticket.cancel()
+        gate.open()
+        inbox = Inbox()
+        running.submit(inbox.request([5], 2))
+        assert inbox.ids() == generate([5], PARAMS, N_HEAD, 2)
+
+
 def test_a_bad_prompt_is_refused_where_it_is_submitted() -> None:
     with scheduler() as running, pytest.raises(PicoGPTError, match="outside the vocabulary"):
         running.submit(Inbox().request([N_VOCAB], 1))
