@@ -89,7 +89,9 @@ def test_whoever_decodes_many_tokens_gets_the_arranged_weights(monkeypatch: pyte
 @pytest.mark.parametrize("shape", [(2, 3, 5), (0, 7), (2, 1024, 1024)])
 def test_pages_of_its_own_are_an_array_like_any_other(shape: tuple[int, ...]) -> None:
     array = own_pages(shape, np.float32)
-    assert (array.shape, array.dtype, array.flags.c_contiguous) == (shape, np.float32, True)
+    assert array.shape == shape
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
     array[:] = 7
     assert (array == 7).all()
 
