@@ -150,6 +150,15 @@ def is_deeper(value: Any, depth: int) -> bool:
     return any(isinstance(node, dict | list) for node in level)
 
 
+def without_nan(value: Any) -> Any:
+    """The value as JSON has it: null for what is not a number, or infinite."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def inside(directory: Path, name: object, source: Path) -> Path:
     """The file in `directory` that `source` calls `name`; raises `PicoGPTError` for what is no name within it."""
     if isinstance(name, str) and name.isprintable() and len(name.encode()) <= NAME_SIZE:

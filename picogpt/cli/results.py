@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from picogpt.errors import PicoGPTError, what
+from picogpt.files import without_nan
 
 Row = dict[str, Any]  # column -> value
 Place = tuple[str, str]  # of a text in the input: the cells `source` and `row`, with which every row begins
@@ -114,15 +115,6 @@ class Writer:
             file.truncate(last_start if self.form == "tsv" else end)
             if self.form == "tsv" and self.done:
                 self.done.pop()
-
-
-def without_nan(value: Any) -> Any:
-    """The value as JSON has it: null for what is not a number, or infinite."""
-    if isinstance(value, dict):
-        return {key: without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cell(value: Any, n_digits: int) -> str:

@@ -9,7 +9,7 @@ at a threshold, all of them are kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -169,6 +169,19 @@ def no_repeat_ngram(n: int) -> Transform:
                 ngrams = np.lib.stride_tricks.sliding_window_view(np.asarray(seen), n)
                 begun = seen[len(seen) - n + 1 :]
                 row[ngrams[(ngrams[:, :-1] == begun).all(axis=-1), -1]] = -np.inf
+        return logits
+
+    return transform
+
+
+def logit_bias(bias: Mapping[int, float]) -> Transform:
+    """Add a number to the logits of some tokens (OpenAI's API)."""
+    tokens = sorted(bias)
+    added = np.array([bias[token] for token in tokens])
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        logits = logits.copy()
+        logits[:, tokens] += added.astype(logits.dtype)
         return logits
 
     return transform

@@ -173,14 +173,33 @@ def cut_at_special_tokens(
     return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
 
 
+class TokenBytes:
+    """What each token adds to the text, one by one; joined, the pieces are `tokenizer.decode_bytes(ids)`."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.before: list[int] = []  # the last token, on which the next one's bytes may depend
+
+    def of(self, token: int) -> bytes:
+        """What the token would add."""
+        known = len(self.tokenizer.decode_bytes(self.before))
+        return self.tokenizer.decode_bytes([*self.before, token])[known:]
+
+    def add(self, token: int) -> bytes:
+        added = self.of(token)
+        if token not in self.tokenizer.unused:
+            self.before = [token]
+        return added
+
+
 def token_bytes(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[bytes]:
-    """What each token adds to the text, as the ids come; joined, the pieces are `tokenizer.decode_bytes(ids)`."""
-    before: list[int] = []
-    for token in ids:
-        known = len(tokenizer.decode_bytes(before))
-        yield tokenizer.decode_bytes([*before, token])[known:]
-        if token not in tokenizer.unused:
-            before = [token]
+    """`TokenBytes` of all ids, as they come."""
+    return map(TokenBytes(tokenizer).add, ids)
+
+
+def whole_characters() -> codecs.IncrementalDecoder:
+    """A decoder of UTF-8 that holds a character back until its last byte is there; what is none becomes U+FFFD."""
+    return codecs.getincrementaldecoder("utf-8")(errors="replace")
 
 
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
@@ -188,7 +207,7 @@ def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
 
     A character is held back until its last byte is there, so no piece ends in half a character.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder = whole_characters()
     for added in token_bytes(tokenizer, ids):
         if piece := decoder.decode(added):
             yield piece
