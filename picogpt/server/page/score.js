@@ -23,8 +23,9 @@ export const score = {
       kept = text.value;
       app.set({ text: text.value.length <= IN_ADDRESS ? text.value : "" });
       try {
-        const found = await json("/v1/score", { input: text.value }, app.leave);
-        result.replaceChildren(...shown(found.data?.[0] ?? found));
+        const ask = (by) => json("/v1/score", { text: text.value, by, special: "token" }, app.leave);
+        const [tokens, words] = await Promise.all([ask("token"), ask("word")]);
+        result.replaceChildren(...shown({ ...tokens.data[0], words: words.data[0].words }));
       } catch (error) {
         said.textContent = error.message;
       }
