@@ -19,6 +19,7 @@ COMMANDS = {
     "score": "surprisal of tokens or words, perplexity of texts",
     "compare": "two sentences' surprisals side by side",
     "inside": "attention, logit lens and every other value of a pass",
+    "serve": "answer clients of OpenAI's API, many at a time",
     "tokenize": "show the tokens of a text",
     "train-tokenizer": "learn a vocabulary from text",
     "train": "train a GPT-2 on text, or fine-tune one",

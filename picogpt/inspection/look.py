@@ -14,6 +14,7 @@ from picogpt.checkpoints.names import explain_non_finite
 from picogpt.inspection import attribution, report
 from picogpt.inspection.ablation import without_heads, without_mlps
 from picogpt.inspection.lens import logit_lens
+from picogpt.inspection.report import Row
 from picogpt.inspection.targets import token_texts
 from picogpt.inspection.trace import Changes, Trace, trace
 from picogpt.performance import project
@@ -101,7 +102,7 @@ class Look:
             found["shapes"] = report.shape_rows(values)
         return found
 
-    def predictions(self) -> list[report.Row]:
+    def predictions(self) -> list[Row]:
         """What comes after the prompt, before and after the ablation."""
         before = trace(self.ids, self.model.params, self.n_head, LAST)
         check_finite(before, self.model)

@@ -52,7 +52,9 @@ class Prompt(NamedTuple):
     n_tokens: int  # the most that may follow
 
 
-async def read_prompt(served: Served, given: str | Sequence[int], n_tokens: int | None, param: str = "prompt") -> Prompt:
+async def read_prompt(
+    served: Served, given: str | Sequence[int], n_tokens: int | None, param: str = "prompt"
+) -> Prompt:
     """A prompt's ids and how many tokens may follow: `n_tokens`, or without a number as many as fit; never more."""
     ids = await served.encode(given, param)
     room = served.n_ctx - len(ids)
