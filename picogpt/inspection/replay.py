@@ -52,7 +52,7 @@ class Replay:
             array = array if name == f"{place}resid_pre" else change(name, array)  # that one is changed already
             short = name.removeprefix(place)
             if short in names:
-                values[short] = positions_first(short, array)
+                values[short] = positions_first(name, array)
             return array
 
         block: dict[str, Any] = self.params["blocks"][layer]

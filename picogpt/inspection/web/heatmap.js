@@ -3,7 +3,7 @@
 
 import { element } from "./dom.js";
 
-const LABELS = 96; // pixels for the names at the left, and above
+const LABELS = 100; // the most pixels for the names at the left, and above
 const LABELLED = 10; // pixels of a cell from which on it has its name beside it
 const LARGEST = 40; // pixels of a cell at the strongest zoom
 
@@ -14,8 +14,8 @@ export function heatMap({ rows, columns, value, colours, describe, name, names =
   canvas.setAttribute("aria-label", `${name}, ${rows} rows and ${columns} columns: arrow keys move, + and − zoom`);
   const said = element("output", { class: "said" });
   const small = document.createElement("canvas");
-  const left = names.rows ? LABELS : 0;
-  const top = names.columns ? LABELS : 0;
+  const left = room(names.rows);
+  const top = room(names.columns);
   let at = null; // the cell under the pointer
   let zoom = 1;
   let x = 0; // the part of the picture, in pixels of its own, that is at the corner
@@ -43,9 +43,9 @@ export function heatMap({ rows, columns, value, colours, describe, name, names =
   // Cells that fill the width, within limits; and where a zoomed picture is larger than its window, the window.
   function measure() {
     const space = Math.max(120, box.clientWidth) - left;
-    const fit = Math.min(space / columns, cell.width ?? 22);
+    const fit = Math.min(space / columns, cell.width ?? 32);
     const width = zoom > 1 ? Math.min(Math.max(LARGEST, fit), fit * zoom) : fit;
-    const flat = cell.height ?? Math.max(fit, Math.min(14, 420 / rows));
+    const flat = cell.height ?? Math.max(fit, Math.min(16, 420 / rows));
     const height = zoom > 1 ? Math.min(Math.max(LARGEST, flat), Math.max(flat, flat * (width / fit))) : flat;
     const window_ = { width: Math.min(space, columns * width), height: Math.min(Math.max(rows * flat, 60), rows * height) };
     size = { width, height, window: window_ };
@@ -121,7 +121,7 @@ export function heatMap({ rows, columns, value, colours, describe, name, names =
     const place = canvas.getBoundingClientRect();
     const from = event ? [event.clientX - place.left - left, event.clientY - place.top - top] : [size.window.width / 2, size.window.height / 2];
     const [column, row] = [(x + from[0]) / size.width, (y + from[1]) / size.height];
-    zoom = Math.max(1, Math.min(256, zoom * factor));
+    zoom = Math.max(1, Math.min(LARGEST / Math.min(size.width, size.height) * zoom, zoom * factor));
     measure();
     [x, y] = [column * size.width - from[0], row * size.height - from[1]];
     draw();
@@ -189,6 +189,10 @@ export function heatMap({ rows, columns, value, colours, describe, name, names =
   said.textContent = "\u00a0";
   box.look = (row, column) => look([row, column]);
   return box;
+}
+
+function room(labels) {
+  return labels ? Math.min(LABELS, 12 + 7 * Math.max(...labels.map((label) => short(label).length))) : 0;
 }
 
 function short(label) {

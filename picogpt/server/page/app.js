@@ -14,6 +14,7 @@ import { write } from "./write.js";
 
 const VIEWS = [write, tokens, flow, heads, lens, probabilities, change, score];
 const PAUSE = 400; // milliseconds without a key until a new prompt is looked at
+const LINES = 6; // of the prompt that are seen at once
 const PROMPTS = { gpt2: "Alan Turing theorized that computers would one day become", other: "KING RICHARD:\nNo.\n\nKING" };
 
 const find = (id) => document.getElementById(id);
@@ -44,10 +45,12 @@ async function draw() {
   if (document.activeElement !== prompt) {
     prompt.value = app.state.prompt;
   }
+  prompt.rows = Math.min(LINES, Math.max(2, prompt.value.split("\n").length));
+  prompt.parentElement.hidden = chosen === score;
   drawTabs(chosen);
   drawOff();
   const leaving = new AbortController();
-  const section = element("section", { class: chosen.id }, element("h1", {}, chosen.title), element("p", { class: "lead" }, chosen.lead));
+  const section = element("section", { class: `view-${chosen.id}` }, element("h1", {}, chosen.title), element("p", { class: "lead" }, chosen.lead));
   const waits = setTimeout(() => view.setAttribute("aria-busy", "true"), 150);
   try {
     await chosen.show(section, { ...app, state: app.state, leave: leaving.signal });
@@ -138,7 +141,7 @@ keyForm.addEventListener("submit", (event) => {
 
 async function start() {
   try {
-    const { model } = await inside({ show: { model: {} } });
+    const { model } = await inside({ prompt: [0], show: { model: {} } });
     app.model = model;
     const millions = (model.n_params / 1e6).toFixed(model.n_params < 1e7 ? 1 : 0);
     find("model").textContent = `${model.n_layer} layers × ${model.n_head} heads · ${model.n_embd} wide · ${millions} M parameters`;

@@ -48,7 +48,7 @@ export function arcs(tokens, share, chosen, pick) {
     const target = svg("rect", { x: 0, y: i * ROW, width: LEFT, height: ROW, class: "target", ...attributes });
     target.addEventListener("pointerenter", () => look(i));
     target.addEventListener("focus", () => look(i));
-    target.addEventListener("click", () => pick(i, i));
+    target.addEventListener("click", () => pick(i, -1));
     return [left, right, target];
   });
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "arcs", role: "group", "aria-label": "who looks at whom" }, lines, ...words);
@@ -61,7 +61,7 @@ export function arcs(tokens, share, chosen, pick) {
       event.preventDefault();
       next.focus();
     } else if (event.key === "Enter") {
-      pick(here, here);
+      pick(here, -1);
     }
   });
   all();

@@ -36,6 +36,7 @@ export async function calculation(root, app, tokens, { layer, head, query, key }
   const [n, d] = q.shape;
   const n_embd = w.shape[1];
   const steps = attend(q.data, k.data, v.data, n, d, query);
+  key = key < 0 ? steps.pattern.indexOf(Math.max(...steps.pattern)) : Math.min(key, query);
   const out = project(steps.z, w.data, n_embd);
   const rowOf = (of, i) => of.data.subarray(i * d, (i + 1) * d);
   const [queryRow, keyRow, valueRow] = [rowOf(q, query), rowOf(k, key), rowOf(v, key)];
@@ -47,7 +48,7 @@ export async function calculation(root, app, tokens, { layer, head, query, key }
       strip("q", queryRow, limit),
       strip("k", keyRow, limit),
       strip("q × k", queryRow.map((number, i) => number * keyRow[i])),
-      sum(`q · k = ${number(steps.products[key])}`),
+      sum(`q · k = ${number(steps.products[key])}`, `${number(steps.products[key])} / √${d} = ${number(steps.scaled[key])}`),
     ),
     step("2", "Scores and shares", `Each product is divided by √d = √${d} = ${Math.sqrt(d).toFixed(3)}. The mask adds −10¹⁰ to later keys, whose share is then zero; softmax makes shares of the rest. Choose a key.`,
       scoreTable(tokens, steps, query, key, chooseKey),
@@ -65,11 +66,11 @@ export async function calculation(root, app, tokens, { layer, head, query, key }
 }
 
 function step(count, title, words, ...parts) {
-  return element("div", { class: "step", "data-step": count }, element("h3", {}, title), element("p", {}, words), ...parts);
+  return element("div", { class: "step", "data-step": count }, element("h3", {}, `${count}. ${title}`), element("p", {}, words), ...parts);
 }
 
-function sum(words) {
-  return element("p", { class: "sum" }, words);
+function sum(...lines) {
+  return element("p", { class: "sum" }, lines.join("\n"));
 }
 
 function number(value) {

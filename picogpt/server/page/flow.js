@@ -10,29 +10,32 @@ const AROUND = 6; // lines of model.py shown before and after a station's own
 // A station: its value's name, its formula, where it stands (column, row of the drawing; width in columns), its shape,
 // and what it is. `n` is the number of tokens.
 const STATIONS = [
-  ["embed", "wte[ids]", 1, 1, 2, ["n", "n_embd"], "The embedding: for each token its row of wte, what the token is."],
-  ["pos_embed", "wpe[positions]", 3, 1, 2, ["n", "n_embd"], "The position embedding: for each place its row of wpe, where the token is."],
+  ["embed", "wte[ids]", 1, 1, 3, ["n", "n_embd"], "The embedding: for each token its row of wte, what the token is."],
+  ["pos_embed", "wpe[positions]", 4, 1, 3, ["n", "n_embd"], "The position embedding: for each place its row of wpe, where the token is."],
   ["resid_pre", "x", 0, 3, 1, ["n", "n_embd"], "The residual stream as it enters the block: all that was added so far. Each block reads it and adds to it."],
-  ["ln1.normalized", "ln_1(x)", 1, 4, 4, ["n", "n_embd"], "The first norm: mean 0 and variance 1 at each position, then scaled and shifted."],
-  ["attn.q", "q", 1, 5, 1, ["n", "d_head"], "The queries, a third of what c_attn makes of the normed stream: what each token looks for."],
-  ["attn.k", "k", 2, 5, 1, ["n", "d_head"], "The keys, another third of c_attn: what each token offers to be found by."],
-  ["attn.v", "v", 3, 5, 2, ["n", "d_head"], "The values, the last third of c_attn: what each token gives to those that look at it."],
-  ["attn.scores", "q kᵀ / √d + mask", 1, 6, 2, ["n", "n"], "The scores: every query times every key, divided by √d. Later keys are masked with −10¹⁰."],
-  ["attn.pattern", "softmax", 1, 7, 2, ["n", "n"], "The pattern: the softmax of the scores. Each row says how a token’s attention is shared out, and sums to one."],
-  ["attn.z", "pattern · v", 1, 8, 4, ["n", "d_head"], "The mixture of values that each query gets, for each head."],
-  ["attn_out", "c_proj", 1, 9, 4, ["n", "n_embd"], "c_proj puts the heads together: what attention adds to the residual stream."],
+  ["ln1.normalized", "ln_1(x)", 1, 4, 6, ["n", "n_embd"], "The first norm: mean 0 and variance 1 at each position, then scaled and shifted."],
+  ["attn.q", "q", 1, 5, 2, ["n", "d_head"], "The queries, a third of what c_attn makes of the normed stream: what each token looks for."],
+  ["attn.k", "k", 3, 5, 2, ["n", "d_head"], "The keys, another third of c_attn: what each token offers to be found by."],
+  ["attn.v", "v", 5, 5, 2, ["n", "d_head"], "The values, the last third of c_attn: what each token gives to those that look at it."],
+  ["attn.scores", "q kᵀ / √d + mask", 1, 6, 4, ["n", "n"], "The scores: every query times every key, divided by √d. Later keys are masked with −10¹⁰."],
+  ["attn.pattern", "softmax", 1, 7, 4, ["n", "n"], "The pattern: the softmax of the scores. Each row says how a token’s attention is shared out, and sums to one."],
+  ["attn.z", "pattern · v", 1, 8, 6, ["n", "d_head"], "The mixture of values that each query gets, for each head."],
+  ["attn_out", "c_proj", 1, 9, 6, ["n", "n_embd"], "c_proj puts the heads together: what attention adds to the residual stream."],
   ["resid_mid", "x", 0, 10, 1, ["n", "n_embd"], "The residual stream between the two halves of the block."],
-  ["ln2.normalized", "ln_2(x)", 1, 11, 4, ["n", "n_embd"], "The second norm, before the feed-forward network."],
-  ["mlp.pre", "c_fc", 1, 12, 2, ["n", "n_inner"], "The hidden layer of the feed-forward network before its activation, four times as wide."],
-  ["mlp.post", "gelu", 3, 12, 2, ["n", "n_inner"], "The same after gelu: what is clearly negative becomes almost zero."],
-  ["mlp_out", "c_proj", 1, 13, 4, ["n", "n_embd"], "Its c_proj, back to the width of the stream: what the feed-forward network adds."],
+  ["ln2.normalized", "ln_2(x)", 1, 11, 6, ["n", "n_embd"], "The second norm, before the feed-forward network."],
+  ["mlp.pre", "c_fc", 1, 12, 3, ["n", "n_inner"], "The hidden layer of the feed-forward network before its activation, four times as wide."],
+  ["mlp.post", "gelu", 4, 12, 3, ["n", "n_inner"], "The same after gelu: what is clearly negative becomes almost zero."],
+  ["mlp_out", "c_proj", 1, 13, 6, ["n", "n_embd"], "Its c_proj, back to the width of the stream: what the feed-forward network adds."],
   ["resid_post", "x", 0, 14, 1, ["n", "n_embd"], "The residual stream after the block; it is what the next block reads."],
-  ["ln_final.normalized", "ln_f(x)", 1, 16, 4, ["n", "n_embd"], "The last norm gives the last hidden states."],
-  ["logits", "ln_f(x) · wteᵀ", 1, 17, 4, ["n", "n_vocab"], "The logits: the last hidden state times every token’s embedding. The larger, the likelier that token is next."],
+  ["ln_final.normalized", "ln_f(x)", 1, 16, 6, ["n", "n_embd"], "The last norm gives the last hidden states."],
+  ["logits", "ln_f(x) · wteᵀ", 1, 17, 6, ["n", "n_vocab"], "The logits: the last hidden state times every token’s embedding. The larger, the likelier that token is next."],
 ].map(([name, formula, column, row, width, shape, words]) => ({ name, formula, column, row, width, shape, words }));
+const PER_HEAD = new Set(STATIONS.map(({ name }) => name).filter((name) => name.startsWith("attn.")));
 const IN_BLOCK = new Set(STATIONS.slice(2, 17).map(({ name }) => name));
-const [LEFT, COLUMN, ROW, HEIGHT] = [18, 84, 52, 40]; // pixels; HEIGHT is a box's
-const STREAM = LEFT + 38; // where the residual stream runs
+const [COLUMN, ROW, HEIGHT, WIDTH] = [56, 52, 40, 440]; // pixels; HEIGHT is a box's, WIDTH that of all
+const STREAM = 46; // where the residual stream runs
+const FIRST = 92; // where the boxes begin
+const BELOW = ROW / 2 + 2; // from a sum to the station of its result
 
 export const flow = {
   id: "flow",
@@ -40,7 +43,7 @@ export const flow = {
   lead: "From the prompt’s tokens to the next one’s probabilities. The line at the left is the residual stream: each block reads it, and adds what attention and the feed-forward network say. Choose a station.",
   async show(root, app) {
     const [{ tokens }, { source }] = await Promise.all([app.ask({ tokens: {} }), app.ask({ source: {} })]);
-    const sizes = { ...app.model, n: tokens.length, d_head: app.model.n_embd / app.model.n_head, n_inner: "n_inner" };
+    const sizes = { ...app.model, n: tokens.length, d_head: app.model.n_embd / app.model.n_head };
     const layers = Array.from({ length: app.model.n_layer }, (_, i) => [i, `${i}`]);
     const panel = element("div", { class: "panel", "aria-live": "polite" });
     const layer = select("block", "block", layers, Math.min(app.state.layer, app.model.n_layer - 1), (value) => {
@@ -68,63 +71,54 @@ export const flow = {
 };
 
 function drawing(sizes, choose) {
-  const y = (row) => row * ROW;
-  const height = y(19);
-  const picture = svg("svg", { viewBox: `0 0 ${LEFT + 5 * COLUMN} ${height}`, role: "group", "aria-label": "the way of the data" });
-  const middle = (row) => y(row) + HEIGHT / 2;
+  const middle = (row) => row * ROW + HEIGHT / 2;
+  const x = (column) => FIRST + (column - 1) * COLUMN; // the left edge of a column
+  const [left, centre, right] = [x(2.5), x(4), x(5.5)];
   const wire = (...points) => svg("polyline", { points: points.map((point) => point.join(",")).join(" "), class: "wire" });
-  const right = LEFT + COLUMN;
-  const centre = LEFT + 3 * COLUMN;
-  const note = (x, at, text, attributes = {}) => svg("text", { x, y: at, class: "note", ...attributes }, text);
-  const plus = (row) => svg("g", { class: "plus" }, svg("circle", { cx: STREAM, cy: middle(row), r: 10 }), svg("text", { x: STREAM, y: middle(row) + 1 }, "+"));
-
-  picture.append(
-    svg("rect", { x: 4, y: y(2.62), width: LEFT + 5 * COLUMN - 8, height: y(12.5), rx: 10, class: "frame" }),
-    note(LEFT + 5 * COLUMN - 14, y(3.05), `block, ${sizes.n_layer} in a row`, { "text-anchor": "end" }),
-    wire([STREAM, middle(2)], [STREAM, middle(16)], [right, middle(16)]),
-    wire([right + COLUMN, middle(1)], [right + COLUMN, middle(2)], [STREAM, middle(2)]),
-    wire([right + 3 * COLUMN, middle(1)], [right + 3 * COLUMN, middle(2)], [STREAM, middle(2)]),
-    wire([STREAM, middle(4)], [right, middle(4)]),
-    wire([centre, middle(4)], [centre, middle(9)]),
-    wire([right + 0.5 * COLUMN, middle(4)], [right + 0.5 * COLUMN, middle(6)]),
-    wire([right + 1.5 * COLUMN, middle(4)], [right + 1.5 * COLUMN, middle(6)]),
-    wire([right + COLUMN, middle(6)], [right + COLUMN, middle(8)]),
-    wire([right + 3 * COLUMN, middle(4)], [right + 3 * COLUMN, middle(8)]),
-    wire([right + 0.5 * COLUMN, middle(9)], [right + 0.5 * COLUMN, middle(10)], [STREAM, middle(10)]),
-    wire([STREAM, middle(11)], [right, middle(11)]),
-    wire([right + COLUMN, middle(11)], [right + COLUMN, middle(12)], [right + 3 * COLUMN, middle(12)], [right + 3 * COLUMN, middle(13)]),
-    wire([right + 0.5 * COLUMN, middle(13)], [right + 0.5 * COLUMN, middle(14)], [STREAM, middle(14)]),
-    wire([centre, middle(16)], [centre, middle(18)]),
-    svg("text", { x: centre, y: middle(0), class: "end" }, `${sizes.n} tokens`),
-    wire([right + COLUMN, middle(0) + 14], [right + COLUMN, y(1)]),
-    wire([right + 3 * COLUMN, middle(0) + 14], [right + 3 * COLUMN, y(1)]),
-    svg("text", { x: centre, y: middle(18), class: "end" }, "softmax: probabilities"),
-    plus(2), plus(10), plus(14),
-    ...STATIONS.map((station) => box(station, sizes, choose)),
+  const words = (at, y, text, kind) => svg("text", { x: at, y, class: kind }, text);
+  const plus = (row) => svg("g", { class: "plus" }, svg("circle", { cx: STREAM, cy: middle(row), r: 10 }), words(STREAM, middle(row) + 1, "+", ""));
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${19 * ROW}`, role: "group", "aria-label": "the way of the data" },
+    svg("rect", { x: 4, y: 2.62 * ROW, width: WIDTH - 8, height: 12.55 * ROW, rx: 10, class: "frame" }),
+    words(WIDTH - 18, 3.2 * ROW, `one of ${sizes.n_layer} blocks`, "note"),
+    wire([STREAM, middle(2)], [STREAM, middle(16)], [FIRST, middle(16)]),
+    ...[left, right].flatMap((at) => [wire([at, middle(0) + 12], [at, ROW]), wire([at, middle(1)], [at, middle(2)], [STREAM, middle(2)])]),
+    wire([STREAM, middle(4)], [FIRST, middle(4)]),
+    ...[x(2), x(4)].map((at) => wire([at, middle(4)], [at, middle(6)])),
+    wire([x(3), middle(6)], [x(3), middle(8)]),
+    wire([x(6), middle(4)], [x(6), middle(8)]),
+    wire([centre, middle(8)], [centre, middle(9)]),
+    wire([x(2), middle(9)], [x(2), middle(10)], [STREAM, middle(10)]),
+    wire([STREAM, middle(11)], [FIRST, middle(11)]),
+    wire([left, middle(11)], [left, middle(12)], [right, middle(12)], [right, middle(13)]),
+    wire([x(2), middle(13)], [x(2), middle(14)], [STREAM, middle(14)]),
+    wire([centre, middle(16)], [centre, middle(18) - 12]),
+    words(centre, middle(0), `${sizes.n} tokens`, "end"),
+    words(centre, middle(18), "softmax: probabilities", "end"),
+    plus(2),
+    plus(10),
+    plus(14),
+    ...STATIONS.map((station) => box(station, sizes, x, choose)),
   );
-  return picture;
 }
 
-function box({ name, formula, column, row, width, shape }, sizes, choose) {
-  const onStream = column === 0;
-  const [x, y] = onStream ? [STREAM, row * ROW + HEIGHT / 2] : [LEFT + column * COLUMN + 4, row * ROW];
-  const size = width * COLUMN - 8;
-  const label = `${name}: ${formula}`;
-  const node = svg("g", { class: "station", role: "button", tabindex: 0, "aria-label": label, "data-station": name, "aria-pressed": false });
-  if (onStream) {
-    const offset = { resid_pre: 0, resid_mid: ROW / 2 + 2, resid_post: ROW / 2 + 2 }[name];
-    node.append(svg("circle", { cx: x, cy: y + offset, r: 9 }), svg("text", { x, y: y + offset + 1 }, "x"));
+function box({ name, formula, column, row, width, shape }, sizes, x, choose) {
+  const attributes = { role: "button", tabindex: 0, "aria-label": `${name}: ${formula}`, "data-station": name, "aria-pressed": false };
+  const node = svg("g", { class: "station", ...attributes }, svg("title", {}, name));
+  if (column === 0) {
+    const y = row * ROW + HEIGHT / 2 + (name === "resid_pre" ? 0 : BELOW);
+    node.append(svg("circle", { cx: STREAM, cy: y, r: 10 }), svg("text", { x: STREAM, y: y + 1 }, formula));
   } else {
-    const numbers = shape.map((part) => (part === "n_inner" ? 4 * sizes.n_embd : sizes[part])).join(" × ");
-    const heads = ["attn.q", "attn.k", "attn.v", "attn.scores", "attn.pattern", "attn.z"].includes(name) ? `${sizes.n_head} × ` : "";
-    const small = width === 1 && `${heads}${numbers}`.length > 11;
+    const [from, y, size] = [x(column) + 4, row * ROW, width * COLUMN - 8];
+    const numbers = shape.map((part) => (part === "n_inner" ? 4 * sizes.n_embd : sizes[part]));
+    const all = PER_HEAD.has(name) ? [sizes.n_head, ...numbers] : numbers;
     node.append(
-      svg("rect", { x, y, width: size, height: HEIGHT, rx: 6 }),
-      svg("text", { x: x + size / 2, y: y + 14 }, formula),
-      svg("text", { x: x + size / 2, y: y + 29, class: small ? "shape small" : "shape" }, `${heads}${numbers}`),
+      svg("rect", { x: from, y, width: size, height: HEIGHT, rx: 6 }),
+      svg("text", { x: from + size / 2, y: y + 14 }, formula),
+      svg("text", { x: from + size / 2, y: y + 29, class: "shape" }, all.join(" × ")),
     );
   }
-  node.append(svg("title", {}, name));
   node.addEventListener("click", () => choose(name));
   node.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === " ") {
@@ -140,7 +134,7 @@ async function stationPanel({ name, formula, words }, app, tokens, source, again
   const whole = IN_BLOCK.has(name) ? `blocks.${layer}.${name}` : name;
   const title = element("h2", {}, formula, " ", element("code", {}, whole));
   const parts = [title, element("p", {}, words)];
-  const ofHeads = name.startsWith("attn.");
+  const ofHeads = PER_HEAD.has(name);
   const ofPairs = name === "attn.scores" || name === "attn.pattern";
   let head = Math.min(app.state.head, app.model.n_head - 1);
   if (ofHeads) {
@@ -216,7 +210,7 @@ function excerpt(text, line) {
   const first = Math.max(0, line - 1 - AROUND);
   const shown = lines.slice(first, line + AROUND).map((words, i) => {
     const number = element("span", { class: "number" }, String(first + i + 1).padStart(4));
-    return element("span", { class: first + i + 1 === line ? "line made" : "line" }, number, ` ${words}\n`);
+    return element("span", { class: first + i + 1 === line ? "line made" : "line" }, number, ` ${words}`);
   });
   return element("pre", { class: "source", tabindex: 0, "aria-label": "model.py" }, ...shown);
 }

@@ -43,8 +43,8 @@ export const heads = {
     }
     async function calculate() {
       const { layer, head } = app.state;
-      const [query, key] = [app.state.query, app.state.key].map((position) => placeIn(tokens.length, position));
-      await calculation(steps, app, tokens, { layer, head, query, key: Math.min(query, key) }, (other) => {
+      const query = placeIn(tokens.length, app.state.query);
+      await calculation(steps, app, tokens, { layer, head, query, key: app.state.key }, (other) => {
         app.set({ key: other });
         calculate();
       });
@@ -57,7 +57,7 @@ export const heads = {
       draw();
     });
     const strip = tokenStrip(tokens, "the query", app.state.query, (query) => {
-      app.set({ query, key: query });
+      app.set({ query, key: -1 });
       draw();
       calculate();
     });

@@ -92,7 +92,7 @@ export function changeTable(rows) {
     { class: "numbers" },
     element("thead", {}, element("tr", {}, ...head)),
     element("tbody", {}, ...sorted.map(({ id, token, before, after }) => {
-      const moved = `${after >= before ? "+" : "−"}${(100 * Math.abs(after - before)).toFixed(2)}`;
+      const moved = after === before ? "0" : `${after > before ? "+" : "−"}${(100 * Math.abs(after - before)).toFixed(2)}`;
       return element(
         "tr",
         { "data-id": id, "data-before": before, "data-after": after },

@@ -46,13 +46,17 @@ function shown(found) {
   const said = element("output", { class: "said" });
   const draw = (what) => {
     const rows = what === "words" ? found.words.map((row) => ({ ...row, shown: row.word })) : found.tokens.map((row) => ({ ...row, shown: row.token }));
-    paper.replaceChildren(...rows.flatMap((row, i) => {
+    let end = 0; // of what has been shown of the text
+    paper.replaceChildren(...rows.flatMap((row) => {
       const share = Math.min(1, (row.surprisal ?? 0) / STRONG);
       const words = `“${visible(row.shown)}”: ${row.surprisal === null ? "no score" : `${row.surprisal.toFixed(3)} bits`}${row.rank ? `, rank ${row.rank}, entropy ${row.entropy.toFixed(2)} bits` : ""}`;
       const say = () => (said.textContent = words);
       const style = `background: ${colour(share)}; color: ${textColour(share)}`;
       const mark = element("span", { class: "scored", style, title: words, tabindex: 0, role: "img", "aria-label": words, "data-surprisal": row.surprisal, onpointerenter: say, onfocus: say }, row.shown);
-      return what === "words" && i > 0 ? [" ", mark] : [mark];
+      const start = what === "words" ? found.text.indexOf(row.shown, end) : -1;
+      const space = start > end ? found.text.slice(end, start) : "";
+      end = start + row.shown.length;
+      return [space, mark];
     }));
   };
   draw("words");

@@ -15,7 +15,7 @@ export const DEFAULTS = {
   head: 0,
   draw: "matrix",
   query: -1, // −1 is the last token
-  key: -1,
+  key: -1, // −1 is the one that the query looks at most
   position: -1,
   cells: "prediction",
   first: 0, // of the positions that the lens shows

@@ -63,13 +63,13 @@ export const write = {
         const { probability } = token;
         const words = `${visible(token.name)}, ${percent(probability)}`;
         const style = `background: ${colour(probability)}; color: ${textColour(probability)}`;
-        const attributes = { type: "button", class: "written", style, title: words, "aria-label": words, "data-probability": probability, "aria-expanded": place === chosen };
-        return element("button", { ...attributes, "data-place": place, tabindex: place === (chosen ?? 0) ? 0 : -1, onclick: () => open(place) }, pieces[place]);
+        const attributes = { role: "button", class: "written", style, title: words, "aria-label": words, "data-probability": probability, "aria-expanded": place === chosen };
+        return element("span", { ...attributes, "data-place": place, tabindex: place === (chosen ?? 0) ? 0 : -1, onclick: () => open(place) }, pieces[place]);
       }));
       drawOthers(path);
       drawTree();
       go.textContent = path.length ? "Write on" : "Write";
-      again.hidden = back.hidden = path.length === 0;
+      again.hidden = back.hidden = inward.hidden = path.length === 0;
       back.disabled = kept.branch.parent === null;
     }
 
@@ -132,6 +132,10 @@ export const write = {
     paper.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       const here = document.activeElement.dataset.place;
+      if ((event.key === "Enter" || event.key === " ") && here !== undefined) {
+        event.preventDefault();
+        open(Number(here));
+      }
       const next = step && here !== undefined && paper.querySelector(`[data-place="${Number(here) + step}"]`);
       if (next) {
         event.preventDefault();
