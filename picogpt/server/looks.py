@@ -30,7 +30,7 @@ from picogpt.inspection.trace import run_with
 from picogpt.pretrained import GPT2
 from picogpt.tokenizers import ByteLevelBPE, token_bytes
 from picogpt.tokenizers.base import without_surrogates
-from picogpt.tokenizers.merge_steps import merge_steps, word_at
+from picogpt.tokenizers.merge_steps import Merges
 from picogpt.types import Array
 
 Options = dict[str, Any]
@@ -113,6 +113,13 @@ class Looks:
             found.setdefault(self.model.encoder.decode_bytes([i]), i)
         return found
 
+    @cached_property
+    def merges(self) -> Merges:
+        encoder = self.model.encoder
+        if not isinstance(encoder, ByteLevelBPE):
+            raise PicoGPTError(f"this model's tokenizer, {type(encoder).__name__}, makes its tokens without merges")
+        return Merges(encoder)
+
     def heads_in_small(self, of: Pass) -> npt.NDArray[np.uint8]:  # [n_layer, n_head, m, m]
         """Every head's pattern in steps of 1/255, of a long prompt in fewer cells."""
         replay = self.replay(of)
@@ -179,12 +186,9 @@ def source_of(looks: Looks, of: Pass, options: Options) -> Options:
 
 
 def tokens_of(looks: Looks, of: Pass, options: Options) -> list[Options]:
-    ids = looks.replay(of.whole).kept.ids
-    pieces = token_bytes(looks.model.encoder, ids.tolist())
-    return [
-        {**row, "bytes": piece.hex(" ")}
-        for row, piece in zip(token_rows(looks.model.encoder, ids), pieces, strict=True)
-    ]
+    encoder = looks.model.encoder
+    rows = token_rows(encoder, np.array(of.ids))
+    return [{**row, "bytes": piece.hex(" ")} for row, piece in zip(rows, token_bytes(encoder, of.ids), strict=True)]
 
 
 def next_of(looks: Looks, of: Pass, options: Options) -> list[Options]:
@@ -220,24 +224,22 @@ def lens_of(looks: Looks, of: Pass, options: Options) -> Options:
 
 
 def merges_of(looks: Looks, of: Pass, options: Options) -> Options:
-    """How the word of a token was merged."""
-    encoder = looks.model.encoder
-    if not isinstance(encoder, ByteLevelBPE):
-        raise PicoGPTError(f"this model's tokenizer, {type(encoder).__name__}, makes its tokens without merges")
-    replay = looks.replay(of.whole)
-    word = word_at(encoder, replay.kept.ids.tolist(), looks.position(replay, options))
-    steps = [] if word is None else merge_steps(encoder, word)
+    """How the word of a token was merged; there is none where no merges made the token."""
+    position = position_in(np.array(of.ids), number(options, "position", -1, -(2**31), 2**31))
+    word = looks.merges.word_at(of.ids, position)
+    steps = [] if word is None else looks.merges.steps(word)
     return {
         "word": word,
         "steps": [
-            {
-                "pieces": [piece.decode("utf-8", "backslashreplace") for piece in step.pieces],
-                "merged": None if step.merged is None else step.merged.decode("utf-8", "backslashreplace"),
-                "rank": step.rank,
-            }
-            for step in steps
+            {"pieces": list(map(shown_bytes, pieces)), "merged": merged and shown_bytes(merged), "rank": rank}
+            for pieces, merged, rank in steps
         ],
     }
+
+
+def shown_bytes(piece: bytes) -> str:
+    r"""Its text; a byte that is a part of a character is written \xe2."""
+    return piece.decode("utf-8", "backslashreplace")
 
 
 def change_of(looks: Looks, of: Pass, options: Options) -> list[Options]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,19 +20,44 @@ class Step(NamedTuple):
     rank: int | None  # of the merge: 0 was learned first
 
 
-def merge_steps(encoder: ByteLevelBPE, word: str) -> Iterator[Step]:
-    """The steps from the bytes of a word, one of those into which `encoder` cuts a text, to its tokens."""
-    ranks = {(encoder.tokens[a], encoder.tokens[b]): rank for rank, (a, b) in enumerate(encoder.merges)}
-    pieces = [bytes([byte]) for byte in word.encode()]
-    yield Step(pieces, None, None)
-    while known := [ranks[pair] for pair in pairwise(pieces) if pair in ranks]:
-        rank = min(known)
-        left, right = (encoder.tokens[i] for i in encoder.merges[rank])
-        pieces = merged(pieces, left, right)
-        yield Step(pieces, left + right, rank)
+class Merges:
+    """The merges of an encoder by the bytes that they join."""
+
+    def __init__(self, encoder: ByteLevelBPE) -> None:
+        self.encoder = encoder
+        self.pairs = [(encoder.tokens[left], encoder.tokens[right]) for left, right in encoder.merges]
+        self.ranks = {pair: rank for rank, pair in enumerate(self.pairs)}
+
+    def steps(self, word: str) -> Iterator[Step]:
+        """The steps from the bytes of a word, one of those into which the encoder cuts a text, to its tokens."""
+        pieces = [bytes([byte]) for byte in word.encode()]
+        yield Step(pieces, None, None)
+        while known := [self.ranks[pair] for pair in pairwise(pieces) if pair in self.ranks]:
+            rank = min(known)
+            pieces = joined(pieces, *self.pairs[rank])
+            yield Step(pieces, b"".join(self.pairs[rank]), rank)
+
+    def word_at(self, ids: Sequence[int], position: int) -> str | None:
+        """The word that the token at `position` is a part of; None where no merges made it, as with special tokens."""
+        encoder = self.encoder
+        unmade = {*encoder.special_tokens.values(), *encoder.added_tokens.values()}
+        if ids[position] in unmade:
+            return None
+        first, end = position, position + 1  # of the ordinary text around it
+        while first > 0 and ids[first - 1] not in unmade:
+            first -= 1
+        while end < len(ids) and ids[end] not in unmade:
+            end += 1
+        start, n_read = len(encoder.decode_bytes(ids[first:position])), 0
+        for chunk in words(encoder.decode(ids[first:end])):
+            for word in chunk:
+                n_read += len(word.encode())
+                if start < n_read:
+                    return word
+        return None
 
 
-def merged(pieces: list[bytes], left: bytes, right: bytes) -> list[bytes]:
+def joined(pieces: list[bytes], left: bytes, right: bytes) -> list[bytes]:
     """The pieces with `left` and `right` made one wherever they are neighbours, from the front."""
     result: list[bytes] = []
     for piece in pieces:
@@ -41,23 +66,3 @@ def merged(pieces: list[bytes], left: bytes, right: bytes) -> list[bytes]:
         else:
             result.append(piece)
     return result
-
-
-def word_at(encoder: ByteLevelBPE, ids: list[int], position: int) -> str | None:
-    """The word that the token at `position` is a part of; None where no merges made it, as with special tokens."""
-    unmade = {*encoder.special_tokens.values(), *encoder.added_tokens.values()}
-    if ids[position] in unmade:
-        return None
-    first, end = position, position + 1
-    while first > 0 and ids[first - 1] not in unmade:
-        first -= 1
-    while end < len(ids) and ids[end] not in unmade:
-        end += 1
-    start = len(encoder.decode_bytes(ids[first:position]))
-    n_read = 0
-    for chunk in words(encoder.decode(ids[first:end])):
-        for word in chunk:
-            n_read += len(word.encode())
-            if start < n_read:
-                return word
-    return None

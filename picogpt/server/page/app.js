@@ -34,8 +34,9 @@ const app = {
 function set(changes, { go = false, show = false } = {}) {
   Object.assign(app.state, changes);
   history[go ? "pushState" : "replaceState"](null, "", hashOf(app.state));
+  drawOff();
   if (show) {
-    return draw();
+    draw();
   }
 }
 

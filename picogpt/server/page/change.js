@@ -50,9 +50,8 @@ function switches(app, result) {
     });
     return element("tr", {}, element("th", { scope: "row" }, `layer ${layer}`), ...cells);
   });
-  const all = element("button", { type: "button", onclick: () => app.go({ off: "" }) }, "Switch all on");
   const table = element("table", { class: "switches" }, element("thead", {}, head), element("tbody", {}, ...rows));
-  return element("div", { class: "scroll" }, table, all);
+  return element("div", { class: "scroll" }, table);
 }
 
 async function showChange(app, result) {
