@@ -28,7 +28,7 @@ LEVELS = ("debug", "info", "warning", "error")
 RANGES = {
     "--port": between(0, 65535),
     "--slots": between(1, 1000),
-    "--queue": at_least(0),
+    "--queue": at_least(1),
     "--chunk": at_least(1),
     "--cache-mb": at_least(0),
     "--grace": Range("0 or more", lambda x: 0 <= x < 1e6),
@@ -112,12 +112,11 @@ def serve(args: argparse.Namespace, model: GPT2) -> Served:
 
     chosen = {"chunk": args.chunk, "cache_bytes": None if args.cache_mb is None else args.cache_mb << 20}
     options = {name: value for name, value in chosen.items() if value is not None}
-    n_rows = args.slots + args.queue
     return Served(
         model,
         Scheduler(model.params, model.hparams["n_head"], slots=args.slots, queue=args.queue, **options),
         args.served_model_name or name_of(args.model or pretrained.default_model(args.models_dir)),
-        Limits(n_bytes=args.max_body, n_logprobs=args.max_logprobs, n_rows=n_rows),
+        Limits(n_bytes=args.max_body, n_logprobs=args.max_logprobs, n_rows=args.queue),
         None if args.chat_template is None else read_template(args.chat_template),
     )
 
@@ -135,6 +134,6 @@ def greeting(served: Served, host: str, port: int, has_key: bool) -> str:
     body = '{"prompt": "Once upon a time", "max_tokens": 40}'
     sizes = f"{served.model!r}".removeprefix("<GPT2 ").partition(": ")[2].removesuffix(">")
     return (
-        f"picogpt: serving {served.name} ({sizes}, a context of {served.n_ctx}) at {address}; Ctrl-C ends it. Try:\n"
+        f"picogpt: {served.name} ({sizes}, {served.n_ctx} tokens) is served at {address}; Ctrl-C ends it. Try:\n"
         f"  curl {address}/v1/completions{header} -d '{body}'"
     )

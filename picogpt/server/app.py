@@ -16,7 +16,7 @@ from picogpt.errors import PicoGPTError
 from picogpt.server import log, models, page
 from picogpt.server.chat import chat
 from picogpt.server.completions import completions
-from picogpt.server.disconnect import ClientGone
+from picogpt.server.disconnect import DisconnectError
 from picogpt.server.embeddings import embeddings
 from picogpt.server.errors import ApiError, bad
 from picogpt.server.inside import inside
@@ -51,7 +51,7 @@ def create_app(
     served: Served, *, key: str | None = None, origins: Sequence[str] = (), hosts: Sequence[str] = ()
 ) -> Starlette:
     """The ASGI application. `origins` are those of pages that may use it, besides its own and this machine's."""
-    counted = Metrics(served)
+    counted = Metrics(served, [route.path for route in ROUTES])
     middleware = [
         Middleware(log.Notes, receivers=[log.log_access, counted.count]),
         Middleware(HostGuard, hosts=hosts),
@@ -72,7 +72,7 @@ def create_app(
             ApiError: answer_error,
             PicoGPTError: answer_refusal,
             HTTPException: answer_http,
-            ClientGone: answer_nobody,
+            DisconnectError: answer_nobody,
             MemoryError: answer_no_memory,
             Exception: answer_bug,
         },
@@ -94,7 +94,10 @@ async def answer_refusal(request: Request, error: Exception) -> Response:
 async def answer_http(request: Request, error: Exception) -> Response:
     """No such route, or no such method there."""
     assert isinstance(error, HTTPException)
-    message = f"there is no {request.method} {request.url.path} here; GET / says what there is"
+    path = request.url.path
+    message = f"there is nothing at {path}; GET / says what there is"
+    if error.status_code == 405:
+        message = f"{path} is not for {request.method}"
     return ApiError(error.status_code, message, headers=error.headers).response
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from picogpt.errors import PicoGPTError
 from picogpt.files import parse_json
-from picogpt.server.disconnect import ClientGone
+from picogpt.server.disconnect import DisconnectError
 from picogpt.server.errors import ApiError, bad
 
 
@@ -21,7 +21,7 @@ async def read_body(request: Request, most: int) -> dict[str, Any]:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise DisconnectError
         body += message.get("body", b"")
         if len(body) > most:  # a body in chunks does not say how long it is
             raise too_large(most)

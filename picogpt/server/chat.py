@@ -17,7 +17,7 @@ from picogpt.server import fields
 from picogpt.server.chat_template import Message
 from picogpt.server.disconnect import unless_gone
 from picogpt.server.errors import bad
-from picogpt.server.fields import REQUIRED, Field, read_fields
+from picogpt.server.fields import REQUIRED, Field
 from picogpt.server.generation import DECODING, MAX_TOKENS, Generation, Prompt, read_prompt
 from picogpt.server.log import note
 from picogpt.server.reading import read_request

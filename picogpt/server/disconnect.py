@@ -11,17 +11,17 @@ from starlette.types import Receive
 T = TypeVar("T")
 
 
-class ClientGone(Exception):
+class DisconnectError(ConnectionError):
     """The client has closed the connection, so nobody waits for the answer."""
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; raises `ClientGone`, and cancels the work, when the client goes away before."""
+    """The result of `work`; raises `DisconnectError`, and cancels the work, when the client goes away before."""
     tasks = asyncio.create_task(work), asyncio.create_task(until_gone(receive))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not tasks[0].done():
-            raise ClientGone
+            raise DisconnectError
         return tasks[0].result()
     finally:
         for task in tasks:

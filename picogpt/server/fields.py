@@ -25,15 +25,15 @@ class Field(NamedTuple):
     default: Any = None
 
 
-def read_fields(table: Sequence[Field], body: dict[str, Any]) -> dict[str, Any]:
+def read_fields(table: Sequence[Field], body: dict[str, Any], within: str = "") -> dict[str, Any]:
     """The value of every field of the table; raises a 400 for one that is wrong or missing."""
     values = {}
     for field in table:
-        value = body.get(field.name)
+        value, name = body.get(field.name), within + field.name
         if value is not None:
-            values[field.name] = field.read(field.name, value)
+            values[field.name] = field.read(name, value)
         elif field.default is REQUIRED:
-            raise bad(f"{field.name} is missing", field.name)
+            raise bad(f"{name} is missing", name)
         else:
             values[field.name] = field.default
     return values
@@ -124,13 +124,9 @@ def nested(table: Sequence[Field]) -> Reader:
     def read(name: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise wrong(name, "an object", value)
-        return read_fields([field._replace(read=within(name, field.read)) for field in table], value)
+        return read_fields(table, value, f"{name}.")
 
     return read
-
-
-def within(name: str, read_part: Reader) -> Reader:
-    return lambda part, value: read_part(f"{name}.{part}", value)
 
 
 def stops(name: str, value: Any) -> list[str]:

@@ -77,10 +77,10 @@ def check_amount(served: Served, prompts: Sequence[Prompt], n: int) -> None:
         raise bad(message, "max_tokens")
 
 
-def row_options(served: Served, asked: dict[str, Any], n_rows: int) -> list[Options]:
+def row_options(served: Served, asked: dict[str, Any], n_rows: int, n_top: int | None) -> list[Options]:
     """The options of each continuation but for `min_tokens`; the draws are those of `generate_batch`."""
     is_greedy = asked["temperature"] == 0
-    chosen = {option.name: asked.get(option.name) for option in SAMPLING_OPTIONS}
+    chosen: dict[str, Any] = {option.name: asked.get(option.name) for option in SAMPLING_OPTIONS}
     for option in SAMPLING_OPTIONS:
         if option.samples and is_greedy:
             chosen[option.name] = None
@@ -91,6 +91,7 @@ def row_options(served: Served, asked: dict[str, Any], n_rows: int) -> list[Opti
         if max(asked["logit_bias"]) >= served.n_vocab:
             raise bad(f"logit_bias has a token outside the vocabulary of {served.n_vocab} ids", "logit_bias")
         options["transforms"] = [logit_bias(asked["logit_bias"]), *options["transforms"]]
+    options["n_top"] = n_top
     if is_greedy:
         return [{**options, "rng": None}] * n_rows
     seed = asked["seed"]
@@ -122,7 +123,7 @@ class Generation:
         check_amount(served, prompts, asked["n"])
         self.served, self.n_top, self.echo, self.note = served, n_top, echo, note
         self.prompts = [prompt for prompt in prompts for _ in range(asked["n"])]
-        self.options = row_options(served, asked, len(self.prompts))
+        self.options = row_options(served, asked, len(self.prompts), n_top)
         self.min_tokens = asked["min_tokens"]
         self.n_prompt = note.n_prompt = sum(len(prompt.ids) for prompt in prompts)
         self.texts = [self.text(prompt, asked["stop"]) for prompt in self.prompts]

@@ -11,6 +11,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from picogpt.errors import printable
+
 LOG = logging.getLogger("picogpt.server")
 GONE = 499  # the status of an answer that nobody waited for
 
@@ -73,7 +75,7 @@ class Notes:
 
 
 def log_access(made: Note) -> None:
-    LOG.info("%s", ascii(str(made))[1:-1])
+    LOG.info("%s", printable(str(made)))
 
 
 def set_up(level: str, **handler: Any) -> None:

@@ -59,13 +59,20 @@ class Metrics:
         yield from head("picogpt_requests_total", "counter", "Requests by path and status.")
         for (path, status), n in sorted(self.requests.items()):
             yield f'picogpt_requests_total{{path="{path}",status="{status}"}} {n}'
+        stats = self.served.scheduler.stats
         numbers = {
-            "picogpt_prompt_tokens_total": (self.n_prompt, "Tokens of prompts."),
-            "picogpt_generated_tokens_total": (self.n_written, "Tokens that were written."),
+            "prompt_tokens_total": (self.n_prompt, "Tokens of prompts."),
+            "generated_tokens_total": (self.n_written, "Tokens that were written."),
+            "steps_total": (stats.n_steps, "Passes of the model."),
+            "cached_tokens_total": (stats.n_cached, "Tokens of prompts that did not have to be read again."),
+            "cache_hits_total": (stats.n_hits, "Prompts whose beginning was in the prefix cache."),
+            "queue": (stats.n_queued, "Continuations that wait."),
+            "batch_size": (stats.n_running, "Continuations that are being written."),
+            "cache_bytes": (stats.cache_bytes, "Memory that the prefix cache takes."),
         }
         for name, (number, help) in numbers.items():
-            yield from head(name, "counter", help)
-            yield f"{name} {number}"
+            yield from head(f"picogpt_{name}", "counter" if name.endswith("_total") else "gauge", help)
+            yield f"picogpt_{name} {number}"
         histograms = {
             "picogpt_time_to_first_token_seconds": (self.first, "From a request to its first token."),
             "picogpt_token_seconds": (self.between, "From a request's token to its next one."),

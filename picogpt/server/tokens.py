@@ -1,4 +1,4 @@
-"""`POST /tokenize`, `/detokenize` and `GET /tokenizer_info`, with vLLM's fields, as evaluation harnesses ask for them."""
+"""`POST /tokenize`, `/detokenize`, `GET /tokenizer_info`: vLLM's, as evaluation harnesses ask for them."""
 
 from __future__ import annotations
 

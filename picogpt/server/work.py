@@ -16,7 +16,7 @@ from picogpt.inspection.patching import Kind, patching_steps
 from picogpt.performance import hidden_states
 from picogpt.pretrained import GPT2
 from picogpt.scoring import Scorer, TextScore
-from picogpt.server.disconnect import ClientGone, unless_gone
+from picogpt.server.disconnect import DisconnectError, unless_gone
 from picogpt.server.errors import ApiError
 from picogpt.server.scheduler import Closed
 from picogpt.server.served import Served
@@ -50,7 +50,7 @@ def unless(gone: Event, steps: Steps[T]) -> Generator[None, None, T]:
             result: T = end.value
             return result
         yield
-    raise ClientGone
+    raise DisconnectError
 
 
 def mean_states(model: GPT2, prompts: Sequence[Sequence[int]]) -> Steps[list[Array]]:
