@@ -37,6 +37,7 @@ Options = dict[str, Any]
 KEPT_BYTES = 256_000_000  # of passes that are kept for the next question
 LENS_POSITIONS = 64  # the most at a time: each is a row of logits for every layer
 LIKELY = 200  # the most tokens in an answer for one position
+ANSWERS_OF_A_PROMPT = 5  # the likeliest tokens, of which one tells it from another prompt
 SMALL = 64  # cells along a side of a head in small
 LAST = slice(-1, None)
 NAMES = ("embed", "pos_embed", *IN_A_BLOCK, "ln_final.normalized", "logits")
@@ -270,18 +271,20 @@ def patch_of(looks: Looks, of: Pass, options: Options) -> list[Options]:
 
 
 def patching_of(looks: Looks, of: Pass, options: Options) -> Generator[Any, None, Options]:
-    """How far each patch from `source` brings its answer, the token `target` and not `foil`, into the prompt's pass."""
+    """How far each patch from `source` brings its answer, the token `target` and not `foil`, into the prompt's pass.
+
+    Without them each is the token that tells its prompt from the other.
+    """
     kind = options.get("kind", "resid_pre")
     if kind not in get_args(Kind):
         raise PicoGPTError(f"kind must be one of {', '.join(get_args(Kind))}, not {shown(kind)}")
     prompt, source = looks.replay(of.whole), looks.source(options)
     encoder = looks.model.encoder
+    logits, others = source.logits(LAST)[0], prompt.logits(LAST)[0]
     target, foil = (
-        token_id(encoder, text(options, name)) if options.get(name) else int(replay.logits(LAST)[0].argmax())
-        for name, replay in (("target", source), ("foil", prompt))
+        token_id(encoder, text(options, name)) if options.get(name) else favoured(*pair)
+        for name, pair in (("target", (logits, others)), ("foil", (others, logits)))
     )
-    if target == foil:
-        raise PicoGPTError("both prompts predict the same token; name its answer and another one to compare it with")
     steps = patching_steps(
         source.kept.ids, prompt.kept.ids, looks.model.params, looks.n_head, target, foil, [kind]
     )
@@ -294,6 +297,12 @@ def patching_of(looks: Looks, of: Pass, options: Options) -> Generator[Any, None
         "corrupted": patched.corrupted,
         "restored": patched.restored[kind].tolist(),
     }
+
+
+def favoured(logits: Array, others: Array) -> int:  # [n_vocab] both
+    """Of the likeliest tokens the one that is so much likelier here than there."""
+    best = np.argsort(-logits, kind="stable")[:ANSWERS_OF_A_PROMPT]
+    return int(best[(log_softmax(logits) - log_softmax(others))[best].argmax()])
 
 
 def ids_of(looks: Looks, of: Pass, options: Options) -> list[int]:

@@ -96,8 +96,8 @@ function patching(app, tokens) {
   const source = element("textarea", { id: "source", rows: 2, spellcheck: "false", onchange: () => app.set({ source: source.value }) }, state.source);
   const fields = [
     select("what is put in", "kind", KINDS, state.kind, (kind) => app.set({ kind })),
-    field("its answer", { id: "target", type: "text", size: 10, value: state.target, placeholder: "its likeliest" }, (target) => app.set({ target })),
-    field("and not", { id: "foil", type: "text", size: 10, value: state.foil, placeholder: "this prompt’s" }, (foil) => app.set({ foil })),
+    field("its answer", { id: "target", type: "text", size: 10, value: state.target, placeholder: "its own" }, (target) => app.set({ target })),
+    field("and not", { id: "foil", type: "text", size: 10, value: state.foil, placeholder: "this one’s" }, (foil) => app.set({ foil })),
   ];
   if (state.source) {
     run();
