@@ -52,7 +52,7 @@ function shown(found) {
       const words = `“${visible(row.shown)}”: ${row.surprisal === null ? "no score" : `${row.surprisal.toFixed(3)} bits`}${row.rank ? `, rank ${row.rank}, entropy ${row.entropy.toFixed(2)} bits` : ""}`;
       const say = () => (said.textContent = words);
       const style = `background: ${colour(share)}; color: ${textColour(share)}`;
-      const mark = element("span", { class: "scored", style, title: words, tabindex: 0, role: "img", "aria-label": words, "data-surprisal": row.surprisal, onpointerenter: say, onfocus: say }, row.shown);
+      const mark = element("span", { class: /^\n+$/.test(row.shown) ? "scored newline" : "scored", style, title: words, tabindex: 0, role: "img", "aria-label": words, "data-surprisal": row.surprisal, onpointerenter: say, onfocus: say }, row.shown);
       const start = what === "words" ? found.text.indexOf(row.shown, end) : -1;
       const space = start > end ? found.text.slice(end, start) : "";
       end = start + row.shown.length;

@@ -63,7 +63,7 @@ export const write = {
         const { probability } = token;
         const words = `${visible(token.name)}, ${percent(probability)}`;
         const style = `background: ${colour(probability)}; color: ${textColour(probability)}`;
-        const attributes = { role: "button", class: "written", style, title: words, "aria-label": words, "data-probability": probability, "aria-expanded": place === chosen };
+        const attributes = { role: "button", class: /^\n+$/.test(pieces[place]) ? "written newline" : "written", style, title: words, "aria-label": words, "data-probability": probability, "aria-expanded": place === chosen };
         return element("span", { ...attributes, "data-place": place, tabindex: place === (chosen ?? 0) ? 0 : -1, onclick: () => open(place) }, pieces[place]);
       }));
       drawOthers(path);
