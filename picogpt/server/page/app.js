@@ -13,9 +13,10 @@ import { tokens } from "./tokens.js";
 import { write } from "./write.js";
 
 const VIEWS = [write, tokens, flow, heads, lens, probabilities, change, score];
+const WHOLE = [write.id, score.id]; // the views of what the server does with the model as it is
 const PAUSE = 400; // milliseconds without a key until a new prompt is looked at
 const LINES = 6; // of the prompt that are seen at once
-const PROMPTS = { gpt2: "Alan Turing theorized that computers would one day become", other: "KING RICHARD:\nNo.\n\nKING" };
+const PROMPTS = { gpt2: "Alan Turing theorized that computers would one day become", other: "Thy father loves my father, and thy mother loves my" };
 
 const find = (id) => document.getElementById(id);
 const [tabs, view, prompt, off, keyForm] = ["tabs", "view", "prompt", "off", "key"].map(find);
@@ -105,7 +106,8 @@ function drawTabs(chosen) {
 function drawOff() {
   const all = element("button", { type: "button", onclick: () => app.go({ off: "" }) }, "Switch all on");
   off.hidden = !app.state.off;
-  off.replaceChildren(`Switched off: ${app.state.off.replaceAll(",", ", ")}. What is read here is the pass without them. `, all);
+  const words = WHOLE.includes(app.state.view) ? "Text is written and scored by the whole model." : "What is read here is the pass without that.";
+  off.replaceChildren(`Switched off: ${app.state.off.replaceAll(",", ", ")}. ${words} `, all);
 }
 
 tabs.addEventListener("keydown", (event) => {

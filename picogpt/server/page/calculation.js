@@ -43,7 +43,9 @@ export async function calculation(root, app, tokens, { layer, head, query, key }
   const limit = largest([queryRow, keyRow]);
   const word = (i) => `“${visible(tokens[i].token)}”`;
 
+  const isOff = app.state.off.split(",").includes(`${layer}.${head}`);
   root.replaceChildren(
+    element("p", { class: "note" }, isOff ? "This head is switched off: what it computes here is replaced by zeros." : ""),
     step("1", "Query meets key", `q · k: the query of ${word(query)} and the key of ${word(key)}, number by number, and the sum of their products.`,
       strip("q", queryRow, limit),
       strip("k", keyRow, limit),

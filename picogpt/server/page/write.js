@@ -22,7 +22,8 @@ export const write = {
       kept = { prompt: app.state.prompt, branch: new Branch() };
     }
     let writing = null; // what aborts the stream
-    let chosen = null; // the place whose alternatives are shown
+    let chosen = null; // the place whose alternatives stay
+    let seen = null; // the place whose alternatives are seen: the chosen one, or where the pointer is
     app.leave.addEventListener("abort", () => writing?.abort());
 
     async function run() {
@@ -64,9 +65,10 @@ export const write = {
         const words = `${visible(token.name)}, ${percent(probability)}`;
         const style = `background: ${colour(probability)}; color: ${textColour(probability)}`;
         const attributes = { role: "button", class: /^\n+$/.test(pieces[place]) ? "written newline" : "written", style, title: words, "aria-label": words, "data-probability": probability, "aria-expanded": place === chosen };
-        return element("span", { ...attributes, "data-place": place, tabindex: place === (chosen ?? 0) ? 0 : -1, onclick: () => open(place) }, pieces[place]);
+        return element("span", { ...attributes, "data-place": place, tabindex: place === (chosen ?? 0) ? 0 : -1, onclick: () => open(place), onpointerenter: () => look(place), onfocus: () => look(place) }, pieces[place]);
       }));
-      drawOthers(path);
+      seen = chosen;
+      drawOthers();
       drawTree();
       go.textContent = path.length ? "Write on" : "Write";
       again.hidden = back.hidden = inward.hidden = path.length === 0;
@@ -79,19 +81,28 @@ export const write = {
       paper.querySelector(`[data-place="${place}"]`)?.focus();
     }
 
-    function drawOthers(path) {
-      others.hidden = chosen === null || !path[chosen];
-      if (others.hidden) {
+    function look(place) {
+      if (chosen === null) {
+        seen = place;
+        drawOthers();
+      }
+    }
+
+    function drawOthers() {
+      const place = seen;
+      const here = place === null ? null : kept.branch.path()[place];
+      others.hidden = !here;
+      if (!here) {
         return;
       }
-      const rows = path[chosen].alternatives.map((token) => element(
+      const rows = here.alternatives.map((token) => element(
         "button",
-        { type: "button", "data-probability": token.probability, "aria-pressed": token.name === path[chosen].name, onclick: () => branchOff(chosen, token, path[chosen]) },
+        { type: "button", "data-probability": token.probability, "aria-pressed": token.name === here.name, onclick: () => branchOff(place, token, here) },
         element("span", { class: "token" }, visible(token.name)),
         bar(token.probability),
         element("span", {}, percent(token.probability)),
       ));
-      others.replaceChildren(element("p", {}, "Here the likeliest tokens were, at temperature 1:"), ...rows);
+      others.replaceChildren(element("p", {}, "The likeliest tokens here, by the model’s own probabilities (temperature 1):"), ...rows);
     }
 
     function branchOff(place, token, old) {
