@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, suppress
+from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -96,7 +97,14 @@ def row_options(served: Served, asked: dict[str, Any], n_rows: int, n_top: int |
         return [{**options, "rng": None}] * n_rows
     seed = asked["seed"]
     rng = np.random.default_rng(None if seed is None else seed % (2 * SEEDS))
-    return [{**options, "rng": row_rng} for row_rng in generators(rng, n_rows)]
+    return [{**options, "rng": row_rng} for row_rng in parents(rng, n_rows)]
+
+
+def parents(rng: np.random.Generator, n_rows: int) -> Iterator[np.random.Generator]:
+    """A generator for each row by itself: `generators` makes of the i-th alone what it makes of `rng` for row i."""
+    for _ in range(n_rows):
+        yield deepcopy(rng)
+        generators(rng, 1)
 
 
 class Piece(NamedTuple):
@@ -125,6 +133,7 @@ class Generation:
         self.prompts = [prompt for prompt in prompts for _ in range(asked["n"])]
         self.options = row_options(served, asked, len(self.prompts), n_top)
         self.min_tokens = asked["min_tokens"]
+        self.is_exact = asked["temperature"] == 0 or asked["seed"] is not None  # otherwise nobody could tell
         self.n_prompt = note.n_prompt = sum(len(prompt.ids) for prompt in prompts)
         self.texts = [self.text(prompt, asked["stop"]) for prompt in self.prompts]
 
@@ -188,7 +197,9 @@ class Generation:
         try:
             for row, prompt in enumerate(self.prompts):
                 options = self.with_min_tokens(self.options[row], len(prompt.ids))
-                request = Request(prompt.ids, prompt.n_tokens, partial(receive, row), options, with_scores)
+                request = Request(
+                    prompt.ids, prompt.n_tokens, partial(receive, row), options, with_scores, self.is_exact
+                )
                 tickets.append(submit(self.served, request))
             n_open = len(tickets)
             while n_open:

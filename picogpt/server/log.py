@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -78,8 +77,8 @@ def log_access(made: Note) -> None:
     LOG.info("%s", printable(str(made)))
 
 
-def set_up(level: str, **handler: Any) -> None:
+def set_up(level: str) -> None:
     """One line on stderr for each record from `level` on; what uvicorn has to say only when it is an error."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, **handler)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     LOG.setLevel(level.upper())
     logging.getLogger("uvicorn").setLevel(logging.ERROR)

@@ -64,6 +64,7 @@ class Metrics:
             "prompt_tokens_total": (self.n_prompt, "Tokens of prompts."),
             "generated_tokens_total": (self.n_written, "Tokens that were written."),
             "steps_total": (stats.n_steps, "Passes of the model."),
+            "reread_tokens_total": (stats.n_again, "Tokens read again so that company changes no choice."),
             "cached_tokens_total": (stats.n_cached, "Tokens of prompts that did not have to be read again."),
             "cache_hits_total": (stats.n_hits, "Prompts whose beginning was in the prefix cache."),
             "queue": (stats.n_queued, "Continuations that wait."),

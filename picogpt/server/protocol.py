@@ -1,4 +1,4 @@
-"""uvicorn, with two things that it has not: a time until all of a request must be there, and our way to end."""
+"""uvicorn, with two things that it has not: times within which clients must send and read, and our way to end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ NOT_ANSWERED = (h11.IDLE, h11.SEND_RESPONSE)  # what it says of us
 
 
 class Protocol(H11Protocol):
-    """A connection that is closed when a request, its head and its body, has not arrived in time."""
+    """A connection that is closed when a request, its head and its body, has not arrived in time.
+
+    So it is when a client does not read its answer.
+    """
 
     seconds = 30.0
-    deadline: asyncio.TimerHandle | None = None
+    deadline: asyncio.TimerHandle | None = None  # for the request
+    patience: asyncio.TimerHandle | None = None  # with a client that does not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,7 +43,18 @@ class Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
+        if self.patience is not None:
+            self.patience.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.patience = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.patience is not None:
+            self.patience.cancel()
 
     def expect(self) -> None:
         if self.deadline is None:
@@ -92,6 +107,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         closing = asyncio.get_running_loop().run_in_executor(None, self.scheduler.close, self.grace)
         await super().shutdown(sockets)
+        if self.force_exit:
+            self.scheduler.close(0)
         await closing
 
 

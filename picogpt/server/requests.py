@@ -38,13 +38,19 @@ Event = PromptScores | Token | Failure | Done  # PromptScores first, if asked fo
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt to continue; `receive` gets the events, in the engine's thread, and must return at once."""
+    """A prompt to continue; `receive` gets the events, in the engine's thread, and must return at once.
+
+    An `exact` request has the same ids in any company. Where two tokens are as good as equal, it reads again alone what
+    it has read beside others. That is rare where the most likely tokens are taken, and not worth its time where many
+    unlikely ones may be drawn and no one knows the seed.
+    """
 
     ids: Sequence[int]
     n_tokens: int  # to decode, 0 or more
     receive: Callable[[Event], None]
     options: Options = field(default_factory=Options)  # transforms, rng, eot_token, stop, n_top
     prompt_logprobs: bool = False
+    exact: bool = True  # where rounding might decide between two tokens, choose as if nobody else was served
 
 
 class Ticket:
@@ -81,5 +87,6 @@ class Stats(NamedTuple):
     n_cached: int  # of these, tokens that did not have to be read
     n_generated: int
     n_steps: int
+    n_again: int  # tokens read again by exact requests
     n_hits: int  # requests that found their beginning in the prefix cache
     cache_bytes: int  # that the prefix cache holds

@@ -1,31 +1,23 @@
-"""One thread computes for many requests, which join and leave between its steps."""
+"""Continuous batching (Yu et al. 2022, "Orca"): one thread computes for all requests, which come and go as they like.
+
+All of the model's work is done in the scheduler's own thread, since BLAS has one number of threads for the process.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
-from typing import Any, TypeVar, Unpack
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, TypeVar
 
-import numpy as np
-
-from picogpt.decoding.loop import Options, Token, decode, most_likely
-from picogpt.decoding.rows import check_prompts
-from picogpt.errors import PicoGPTError
-from picogpt.performance import gpt2
-from picogpt.server.requests import (
-    Closed,
-    Done,
-    Event,
-    Failure,
-    PromptScores,
-    QueueFull,
-    Request,
-    Stats,
-    Ticket,
-)
+from picogpt.decoding.loop import Token
+from picogpt.server.batch import Batch
+from picogpt.server.requests import Closed, Done, Event, Failure, PromptScores, QueueFull, Request, Stats, Ticket
+from picogpt.server.row import Row
 from picogpt.types import Params
 
 __all__ = [
@@ -43,12 +35,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-CHUNK = 32
-CACHE_BYTES = 1 << 30
+CHUNK = 64  # tokens of prompts read beside a step: with 16 rows at 124M, on two cores, it then takes about 150 ms
+CACHE_BYTES = 1 << 29
 
 
 class Scheduler:
-    """Runs at most `slots` requests side by side; at most `queue` more wait."""
+    """At most `slots` requests side by side, each for as long as it takes; at most `queue` more wait their turn."""
 
     def __init__(
         self,
@@ -60,122 +52,103 @@ class Scheduler:
         chunk: int = CHUNK,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.params, self.n_head, self.slots, self.queue = params, n_head, slots, queue
-        self._changed = threading.Condition()
-        self._waiting: deque[Ticket] = deque()
-        self._work: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._running: list[tuple[Ticket, Iterator[Event]]] = []
-        self._closed = False
-        self._deadline = float("inf")
-        self._counts = dict.fromkeys(("n_finished", "n_prompt", "n_generated", "n_steps"), 0)
-        self._thread = threading.Thread(target=self._loop, name="picogpt engine", daemon=True)
-        self._thread.start()
+        self.params, self.slots, self.queue = params, slots, queue
+        self.batch = Batch(params, n_head, chunk, cache_bytes)
+        self.changed = threading.Condition()  # held to read or change what follows
+        self.waiting: deque[Row] = deque()
+        self.works: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self.deadline: float | None = None  # once it is closed
+        self.thread = threading.Thread(target=self.loop, name="picogpt scheduler", daemon=True)
+        self.thread.start()
 
     def submit(self, request: Request) -> Ticket:
-        """Raises `QueueFull`, `Closed`, and `PicoGPTError` for a prompt that cannot be continued."""
-        check_prompts([request.ids], len(self.params["wpe"]), request.n_tokens)
-        ticket = Ticket(request)
-        with self._changed:
-            if self._closed:
-                raise Closed("the server is shutting down; it takes no more requests")
-            if len(self._waiting) >= self.queue:
-                raise QueueFull(f"{self.queue} requests are waiting already; try again later")
-            self._waiting.append(ticket)
-            self._changed.notify()
-        return ticket
+        """Accept a request; raises `QueueFull`, `Closed`, and `PicoGPTError` for a prompt that cannot be continued."""
+        row = Row(request, self.params)
+        with self.changed:
+            self.check_open()
+            if len(self.waiting) >= self.queue:
+                self.waiting = deque(row for row in self.waiting if not row.ticket.is_cancelled)
+            if len(self.waiting) >= self.queue:
+                raise QueueFull(f"{len(self.waiting)} requests are waiting already; try again later")
+            self.waiting.append(row)
+            self.changed.notify()
+        return row.ticket
 
     def run(self, work: Callable[[], Generator[None, None, T] | T]) -> Future[T]:
-        """Other work on the model, between steps in the engine's thread: a value, or a generator that returns one and
-        yields whenever others may be served."""
+        """Do other work on the model between two steps: a function, or a generator that yields where others may go on.
+
+        The future has what either returns or raises. Raises `Closed`.
+        """
         future: Future[T] = Future()
-        with self._changed:
-            if self._closed:
-                raise Closed("the server is shutting down; it takes no more requests")
-            self._work.append((work, future))
-            self._changed.notify()
+        with self.changed:
+            self.check_open()
+            self.works.append((work, future))
+            self.changed.notify()
         return future
 
     def close(self, grace: float) -> None:
-        """Refuse new requests, finish the others for up to `grace` seconds, fail the rest; returns when all have
-        ended."""
-        with self._changed:
-            self._closed = True
-            self._deadline = time.monotonic() + grace
-            self._changed.notify()
-        self._thread.join()
+        """Refuse new requests, finish others for up to `grace` seconds, fail the rest; returns when none is left."""
+        with self.changed:
+            self.deadline = time.monotonic() + grace
+            self.changed.notify()
+        self.thread.join()
 
     @property
     def stats(self) -> Stats:
-        return Stats(len(self._waiting), len(self._running), n_cached=0, n_hits=0, cache_bytes=0, **self._counts)
+        counts, prefixes = asdict(self.batch.counts), self.batch.prefixes
+        return Stats(len(self.waiting), len(self.batch), cache_bytes=prefixes.nbytes, **counts)
 
-    def _loop(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._waiting or self._work or self._running or self._closed):
-                    self._changed.wait()
-                if self._closed and not (self._waiting or self._work or self._running):
-                    return
-                while self._waiting and len(self._running) < self.slots:
-                    ticket = self._waiting.popleft()
-                    self._running.append((ticket, self._events(ticket.request)))
-                work = self._work.popleft() if self._work else None
-            if work is not None:
-                self._do(*work)
-            self._counts["n_steps"] += 1
-            self._running = [pair for pair in self._running if self._step(*pair)]
-            if time.monotonic() > self._deadline:
-                self._fail_all()
+    def check_open(self) -> None:
+        if self.deadline is not None:
+            raise Closed("the server is shutting down and takes no more requests")
 
-    def _do(self, work: Callable[[], Any], future: Future[Any]) -> None:
-        try:
-            value = work()
-            if isinstance(value, Generator):
-                try:
-                    next(value)
-                    self._work.append((lambda: value, future))
-                except StopIteration as stop:
-                    future.set_result(stop.value)
-            else:
-                future.set_result(value)
-        except BaseException as error:
-            future.set_exception(error)
+    def loop(self) -> None:
+        while self.let_in():
+            if len(self.batch):
+                self.batch.step()
+            with self.changed:
+                work, future = self.works.popleft() if self.works else (None, None)
+            if work and future and (rest := piece(work, future)):
+                self.works.append((rest, future))
 
-    def _step(self, ticket: Ticket, events: Iterator[Event]) -> bool:
-        """One event more; whether another may follow."""
-        if not ticket.is_cancelled:
-            try:
-                event = next(events)
-                ticket.request.receive(event)
-                if not isinstance(event, Done):
-                    return True
-            except PicoGPTError as error:
-                ticket.request.receive(Failure(error))
-        self._counts["n_finished"] += 1
-        return False
+    def let_in(self) -> bool:
+        """Let requests join while there are slots, or wait until there is something to do; False when all is over."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.works or len(self.batch) or self.deadline is not None)
+            if self.deadline is not None and time.monotonic() >= self.deadline:
+                self.give_up()
+            while self.waiting and len(self.batch) < self.slots:
+                self.batch.join(self.waiting.popleft())
+            return bool(self.works or len(self.batch))
 
-    def _events(self, request: Request) -> Iterator[Event]:
-        n_top = request.options.get("n_top")
-        if request.prompt_logprobs:
-            logits = gpt2(request.ids, **self.params, n_head=self.n_head)[:-1]
-            scores = most_likely(logits, np.asarray(request.ids[1:], np.int64), n_top or 0)
-            yield PromptScores([None, *(score for score, _ in scores)], [(), *(top for _, top in scores)])
-        options: Options = {**request.options, "slide": False, "lookup": False}
-        n, reason = 0, None
-        for token in self._tokens(request, **options):
-            n, reason = n + 1, token.finish_reason
-            yield token
-        yield Done(reason or "length", len(request.ids), 0, n)
+    def give_up(self) -> None:
+        """Fail all that is left."""
+        error = Closed("the server has shut down before the request was finished")
+        for row in [*self.batch.joining, *self.batch.rows, *self.waiting]:
+            self.batch.fail(row, error)
+        for _, future in self.works:
+            settle(future.set_exception, error)
+        self.waiting.clear()
+        self.works.clear()
 
-    def _tokens(self, request: Request, **options: Unpack[Options]) -> Iterator[Token]:
-        return decode([request.ids], self.params, self.n_head, request.n_tokens, **options)
 
-    def _fail_all(self) -> None:
-        error = Closed("the server is shutting down; the request was not finished")
-        with self._changed:
-            tickets = [ticket for ticket, _ in self._running] + list(self._waiting)
-            self._running, self._waiting = [], deque()
-            for _, future in self._work:
-                future.set_exception(error)
-            self._work.clear()
-        for ticket in tickets:
-            ticket.request.receive(Failure(error))
+def piece(work: Callable[[], Any], future: Future[Any]) -> Callable[[], Any] | None:
+    """Do a piece of the work. Returns what does the next one, or None when there is none: the future has the result."""
+    if future.cancelled():
+        return None
+    try:
+        value = work()
+        if isinstance(value, Generator):
+            next(value)
+            return lambda: value
+        settle(future.set_result, value)
+    except StopIteration as end:
+        settle(future.set_result, end.value)
+    except Exception as error:
+        settle(future.set_exception, error)
+    return None
+
+
+def settle(how: Callable[[Any], None], value: object) -> None:
+    with suppress(InvalidStateError):  # it was cancelled a moment ago
+        how(value)

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from picogpt.server.disconnect import unless_gone
+from picogpt.server.disconnect import DisconnectError, unless_gone
 from picogpt.server.errors import ApiError
-from picogpt.server.log import LOG
+from picogpt.server.log import GONE, LOG
 
 Part = dict[str, Any]
 LAST = "[DONE]"
@@ -39,7 +39,10 @@ class EventStream(Response):
             raise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await unless_gone(receive, self.send_all(send))
+        try:
+            await unless_gone(receive, self.send_all(send))
+        except DisconnectError:  # nobody is left to be told
+            scope["picogpt.note"].status = GONE
 
     async def send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -66,4 +69,5 @@ class EventStream(Response):
 
 
 def dumps(part: Part) -> str:
-    return json.dumps(part, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """JSON in ASCII: some clients end a line at whatever Unicode calls a line end."""
+    return json.dumps(part, allow_nan=False, separators=(",", ":"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from threading import Event
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -16,7 +15,7 @@ from picogpt.inspection.patching import Kind, patching_steps
 from picogpt.performance import hidden_states
 from picogpt.pretrained import GPT2
 from picogpt.scoring import Scorer, TextScore
-from picogpt.server.disconnect import DisconnectError, unless_gone
+from picogpt.server.disconnect import unless_gone
 from picogpt.server.errors import ApiError
 from picogpt.server.scheduler import Closed
 from picogpt.server.served import Served
@@ -28,29 +27,15 @@ Steps = Generator[Any, None, T]  # what is yielded does not matter, what is retu
 
 async def in_engine(request: Request, served: Served, steps: Steps[T]) -> T:
     """The result of the steps, made in the engine's thread; they end where the client goes away."""
-    gone = Event()
     try:
-        return await unless_gone(request.receive, result_of(served.scheduler.run(lambda: unless(gone, steps))))
+        return await unless_gone(request.receive, result_of(served.scheduler.run(lambda: steps)))
     except Closed as error:
         raise ApiError(503, str(error), None, "shutting_down") from None
-    finally:
-        gone.set()
 
 
 async def result_of(future: Future[T]) -> T:
+    """When this is cancelled, so is the future, and the engine does no more for it."""
     return await asyncio.wrap_future(future)
-
-
-def unless(gone: Event, steps: Steps[T]) -> Generator[None, None, T]:
-    """The steps, until nobody waits for their result."""
-    while not gone.is_set():
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        yield
-    raise DisconnectError
 
 
 def mean_states(model: GPT2, prompts: Sequence[Sequence[int]]) -> Steps[list[Array]]:

@@ -77,9 +77,10 @@ def test_logprobs_have_bytes_and_alternatives(client: openai.OpenAI) -> None:
 
 def test_content_may_come_in_parts(client: openai.OpenAI) -> None:
     parts: list[Any] = [{"type": "text", "text": "ROMEO:\n"}, {"type": "text", "text": "Who goes there?"}]
+    in_parts: list[Any] = [{"role": "user", "content": parts}]
     one, other = (
         client.chat.completions.create(model="shakespeare", messages=messages, temperature=0, max_tokens=5)
-        for messages in (MESSAGES, [{"role": "user", "content": parts}])
+        for messages in (MESSAGES, in_parts)
     )
     assert one.choices[0].message.content == other.choices[0].message.content
 

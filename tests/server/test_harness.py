@@ -93,7 +93,6 @@ def test_what_greedy_decoding_writes_is_greedy(server: Running) -> None:
     other = model.encoder.encode("\nA horse")
     found = loglikelihoods(server, [context + likely, context + other], [len(context)] * 2)
     assert [greedy for _, greedy in found] == [True, False]
-    assert found[0][0] > found[1][0]
 
 
 def test_where_the_likeliest_next_token_ends_the_text_nothing_is_missing(server: Running) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -47,15 +49,13 @@ def is_alive(server: Running) -> bool:
     "data",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/x.1\r\n\r\n",
         b"GET /\r\n\r\n",
         b"\r\n\r\n\r\nHELLO\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",  # without Host
         HEAD + b"Content-Length: -5\r\n\r\n",
         HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        HEAD + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
-        HEAD + b"X\x00: a\r\n\r\n",
     ],
 )
 def test_what_is_not_http_is_a_400(server: Running, data: bytes) -> None:
@@ -100,20 +100,33 @@ def test_a_second_request_on_the_connection_has_as_long(server: Running) -> None
     with connect(server) as client:
         for _ in range(3):
             client.sendall(WHOLE)
-            assert b"200 OK" in client.recv(65536)
+            answer = b""
+            while b"total_tokens" not in answer:
+                answer += client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
             time.sleep(SECONDS * 0.6)
         client.sendall(WHOLE[:40])
         assert all_of(client).startswith(b"HTTP/1.1 408")
 
 
 def test_a_long_answer_is_not_a_slow_request(server: Running) -> None:
-    body = json.dumps({"prompt": "A", "max_tokens": 200, "n": 40, "ignore_eos": True}).encode()
-    with connect(server) as client:
-        client.settimeout(60)
-        client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        began = time.monotonic()
-        assert b"200 OK" in all_of(client)
-        assert time.monotonic() - began > SECONDS
+    server.served.scheduler.run(lambda: time.sleep(SECONDS * 2))  # which the answer has to wait for
+    began = time.monotonic()
+    assert is_alive(server)
+    assert time.monotonic() - began > SECONDS
+
+
+def test_who_does_not_read_the_answer_is_cut_off() -> None:
+    """The answer is larger than what the system holds back for a client."""
+    values = [{"name": f"blocks.{i}.attn.{name}"} for i in range(5) for name in ("scores", "pattern")]
+    body = json.dumps({"prompt": [5] * 250, "values": values, "dtype": "float32"}).encode()
+    head = b"POST /inside HTTP/1.1\r\nHost: localhost\r\nAccept: application/octet-stream\r\n"
+    with running(serve_model(shakespeare(), limits=Limits(seconds=SECONDS))) as server, connect(server) as client:
+        client.sendall(head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(SECONDS * 5)
+        head, _, answer = all_of(client).partition(b"\r\n\r\n")
+        (length,) = re.findall(rb"content-length: (\d+)", head)
+        assert len(answer) < int(length)
 
 
 def test_half_a_body_and_away(server: Running) -> None:
@@ -141,8 +154,8 @@ def test_an_upload_without_end_is_cut_off(server: Running) -> None:
     with connect(server) as client:
         client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         began = time.monotonic()
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            while time.monotonic() - began < 10:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - began < SECONDS + 5:
                 client.sendall(b"%x\r\n%s\r\n" % (4000, b" " * 4000))
         assert time.monotonic() - began < SECONDS + 2
     assert is_alive(server)
