@@ -26,9 +26,7 @@ class Replay:
     Raises `PicoGPTError` for what `trace` refuses.
     """
 
-    def __init__(
-        self, inputs: npt.ArrayLike, params: Params, n_head: int, *, changes: Changes = NO_CHANGES
-    ) -> None:
+    def __init__(self, inputs: npt.ArrayLike, params: Params, n_head: int, *, changes: Changes = NO_CHANGES) -> None:
         self.params, self.n_head, self.changes = params, n_head, changes
         self.kept = trace(inputs, params, n_head, KEPT, changes=changes)
 

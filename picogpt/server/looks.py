@@ -20,10 +20,11 @@ from picogpt import model as model_source
 from picogpt.checkpoints import n_params
 from picogpt.errors import PicoGPTError, shown
 from picogpt.inspection import logit_lens, token_id, without_heads, without_mlps
+from picogpt.inspection.lens import log_softmax
 from picogpt.inspection.names import IN_A_BLOCK, check_layers
 from picogpt.inspection.patching import ActivationPatching, Kind, patching_steps
 from picogpt.inspection.replay import Replay, in_small
-from picogpt.inspection.report import change_rows, lens_rows, log_softmax, token_rows
+from picogpt.inspection.report import change_rows, lens_rows, token_rows
 from picogpt.inspection.sources import source_lines
 from picogpt.inspection.targets import check_same_shape, position_in
 from picogpt.inspection.trace import run_with
@@ -285,9 +286,7 @@ def patching_of(looks: Looks, of: Pass, options: Options) -> Generator[Any, None
         token_id(encoder, text(options, name)) if options.get(name) else favoured(*pair)
         for name, pair in (("target", (logits, others)), ("foil", (others, logits)))
     )
-    steps = patching_steps(
-        source.kept.ids, prompt.kept.ids, looks.model.params, looks.n_head, target, foil, [kind]
-    )
+    steps = patching_steps(source.kept.ids, prompt.kept.ids, looks.model.params, looks.n_head, target, foil, [kind])
     patched: ActivationPatching = yield from steps
     rows = token_rows(encoder, np.array([target, foil]))
     return {

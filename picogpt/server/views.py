@@ -68,7 +68,7 @@ def in_one_step(looks: Looks, of: Pass, options: dict[str, Any]) -> Generator[No
 
 
 def npy(array: npt.NDArray[Any]) -> bytes:
-    """The array as an .npy file: as bytes where it is of bytes, else in single or, where it is large, half precision."""
+    """The array as an .npy file: bytes as they are, the rest in single precision or, where there is much, in half."""
     if array.dtype != np.uint8:
         is_exact = array.size <= EXACT
         array = array.astype("<f4") if is_exact else np.clip(array, -LARGEST, LARGEST).astype("<f2")

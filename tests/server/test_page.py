@@ -16,14 +16,14 @@ from playwright.sync_api import Browser, Page, expect
 from picogpt import gpt2, inspection
 from picogpt.decoding import sampling
 from picogpt.inspection.attribution import head_outputs
+from picogpt.inspection.lens import log_softmax
 from picogpt.inspection.page import WEB
-from picogpt.inspection.report import log_softmax
 from picogpt.pretrained import GPT2
 from picogpt.server.page import FOLDERS, HEADERS
 from picogpt.tokenizers import ByteLevelBPE
 from picogpt.types import Array
 from tests.random_model import random_params
-from tests.server.browser import NAMELESS, REPEATED_IDS, TOO_FAINT, browser, look_at, page_in
+from tests.server.browser import audit, browser, look_at, page_in
 from tests.server.running import Running, running, serve_model, shakespeare
 
 PROMPT = "KING RICHARD:\nNo.\n\nKING"
@@ -211,17 +211,17 @@ def test_sliders_do_what_sampling_does(page: Page, server: Running) -> None:
     assert ids.tolist() == np.argsort(-logits, kind="stable")[:20].tolist()
     np.testing.assert_allclose(found["before"], softmax(logits)[ids], atol=1e-5)
     np.testing.assert_allclose(found["after"], softmax(logits)[ids], atol=1e-5)
-    for settings in ({"t": 0.5}, {"t": 1.7}, {"k": 7}, {"p": 0.6}, {"t": 0}):
-        for name, value in settings.items():
-            slide(page, name, value)
-        expected = {"t": 1.7, "k": 7, "p": 0.6} if "p" in settings else {"t": 1.7, "k": 7} if "k" in settings else settings
-        made = logits[None]
-        for name, value in expected.items():
-            transform = {"t": sampling.temperature, "k": sampling.top_k, "p": sampling.top_p}[name]
-            made = transform(int(value) if name == "k" else value)(made, [IDS])  # type: ignore[operator]
-        with np.errstate(under="ignore"):
-            expected_after = softmax(made[0])[ids]
-        np.testing.assert_allclose(numbers(page, "tbody tr", "after")["after"], expected_after, atol=1e-5)
+    temperature, top_k, top_p = sampling.temperature, sampling.top_k(7), sampling.top_p(0.6)
+    for name, value, transforms in (
+        ("t", 0.5, [temperature(0.5)]),
+        ("t", 1.7, [temperature(1.7)]),
+        ("k", 7, [temperature(1.7), top_k]),
+        ("p", 0.6, [temperature(1.7), top_k, top_p]),
+        ("t", 0, [temperature(0)]),
+    ):
+        slide(page, name, value)
+        expected = softmax(sampling.apply_transforms(transforms, logits[None], [])[0])[ids]
+        np.testing.assert_allclose(numbers(page, "tbody tr", "after")["after"], expected, atol=1e-5)
 
 
 def test_a_head_is_switched_off(page: Page, server: Running) -> None:
@@ -275,10 +275,10 @@ def test_a_text_is_scored_and_comes_as_csv(page: Page, server: Running, tmp_path
     page.click("#score")
     page.wait_for_selector("dl")
     score = MODEL.score(text)
-    figures = page.eval_on_selector_all("dd", "nodes => nodes.map(({ dataset }) => [dataset.figure, Number(dataset.value)])")
-    for name, value in figures:
-        assert value == pytest.approx(score.summary[name], rel=1e-6)
+    figures = page.eval_on_selector_all("dd", "nodes => nodes.map((node) => ({ ...node.dataset }))")
     assert len(figures) == 6
+    for row in figures:
+        assert float(row["value"]) == pytest.approx(score.summary[row["figure"]], rel=1e-6)
     found = numbers(page, ".scored", "surprisal")["surprisal"]
     np.testing.assert_allclose(found, [row["surprisal"] for row in score.words], rtol=1e-6)
     assert page.inner_text(".paper") == text
@@ -347,9 +347,7 @@ def test_everybody_can_use_it(chromium: Browser, server: Running, view: str, sch
             page.click(".written >> nth=3")
         if view == "change":
             page.wait_for_selector(".heatmap")
-        assert page.evaluate(NAMELESS) == []
-        assert page.evaluate(REPEATED_IDS) == []
-        assert page.evaluate(TOO_FAINT) == []
+        assert audit(page) == {}
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert page.get_attribute("html", "lang") == "en"
         assert page.evaluate("document.querySelectorAll('h1').length") == 1
@@ -371,7 +369,10 @@ def test_an_error_is_said_on_the_page(chromium: Browser, server: Running) -> Non
 
 
 def test_a_server_with_a_key_is_asked_with_it(chromium: Browser) -> None:
-    with running(serve_model(MODEL), key="open sesame") as server, page_in(chromium, server.url, expected_errors=1) as page:
+    with (
+        running(serve_model(MODEL), key="open sesame") as server,
+        page_in(chromium, server.url, expected_errors=1) as page,
+    ):
         page.goto(f"{server.url}/#view=tokens")
         page.fill("#secret", "open sesame")
         page.click("#key button")
@@ -424,3 +425,11 @@ def test_the_page_is_small_and_strict(server: Running) -> None:
             assert client.get(f"/page/{path.name}").content == path.read_bytes()
         for name in ("%2e%2e%2fapp.py", "page%2findex.html", "none.js", ""):
             assert client.get(f"/page/{name}").status_code == 404
+
+
+def test_the_audit_finds_what_is_wrong(chromium: Browser) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.set_content("<p id='a' style='color: #999'>faint</p><p id='a'>clear</p><button></button><button>named</button>")
+    assert audit(page) == {"nameless": ["<button></button>"], "repeatedIds": ["a"], "faint": ["2.85: faint"]}
+    context.close()
