@@ -10,6 +10,7 @@ median, and the ratio to another contender of the same row. The model is random,
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -19,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -367,6 +369,105 @@ def run(*command: str, threads: int) -> Process:
     return Process(*json.loads(result.stdout))
 
 
+class Load:
+    """Some streams at once. A run has several figures: each row takes its own of the same runs."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run = run
+        self.runs: list[Any] = []
+
+    def figure(self, name: str) -> Contender:
+        turns = itertools.count()
+
+        def of_next_run() -> float:
+            turn = next(turns)
+            if turn == len(self.runs):
+                self.runs.append(self.run())
+            return float(getattr(self.runs[turn], name))
+
+        return of_next_run
+
+
+WORDS = ("time", "way", "day", "man", "life", "work", "part", "place", "case", "week", "group", "point", "hand", "fact")
+
+
+def serving(machine: Machine) -> Iterator[Row]:
+    """Servers in processes of their own and clients on the loopback, beside decoding without a server."""
+    import clients
+    from engines import seconds_a_step
+
+    n_prompt, n = 16, 16 if machine.quick else 64
+
+    def body(prompt: list[int]) -> dict[str, Any]:
+        options = {"temperature": 0, "max_tokens": n, "ignore_eos": True}
+        return {"model": str(machine.checkpoint), "prompt": text(prompt), **options}
+
+    def text(prompt: list[int]) -> str:
+        return "".join(f" {WORDS[i % len(WORDS)]}" for i in prompt)
+
+    def offline(n_streams: int) -> float:
+        prompts = [machine.prompt(n_prompt) for _ in range(n_streams)]
+        return n_streams / seconds_a_step(machine.picogpt.batch_times(prompts, n + 1))
+
+    def several(place: clients.Place, n_streams: int) -> clients.Figures:
+        return clients.measure(place, [body(machine.prompt(n_prompt)) for _ in range(n_streams)])
+
+    with ExitStack() as stack:
+        threads = thread_variables(machine.n_threads)
+        name = str(machine.checkpoint)
+        places = {
+            "picogpt": stack.enter_context(
+                clients.serving("--model", name, "--served-model-name", name, environment=threads)
+            )
+        }
+        for peer, command in peer_servers(machine).items():
+            places[peer] = stack.enter_context(clients.another(*command, environment=threads))
+        for n_streams in (1, 4, 16):
+            streams = f"{n_streams} stream{'s' * (n_streams > 1)}"
+            loads = {peer: Load(partial(several, place, n_streams)) for peer, place in places.items()}
+            rates = {peer: load.figure("rate") for peer, load in loads.items()}
+            goals = [Goal("picogpt", "picogpt, offline", 0.85 if n_streams == 16 else 1 / 1.1)]
+            offline_too = {"picogpt, offline": partial(offline, n_streams)}
+            yield Row(f"Serve {streams}, {n} tokens after {n_prompt}", "tokens / s", rates | offline_too, goals, 3)
+            times = {"first": "first token, median", "first_p95": "first token, p95", "gap_p95": "between tokens, p95"}
+            waits = {
+                f"{peer}: {what}": load.figure(field) for field, what in times.items() for peer, load in loads.items()
+            }
+            yield Row(f"Serve {streams}: what they wait for", "ms", waits, repeats=3)
+
+        long = machine.n_ctx // 2
+        tails = itertools.count()
+
+        def first(is_known: bool) -> float:
+            prompt = [7] * long if is_known else machine.prompt(long)
+            tail = [next(tails) % machine.hparams["n_vocab"] for _ in range(4)]
+            asked = {**body([]), "prompt": [*prompt, *tail], "max_tokens": 1}
+            return clients.first_token(places["picogpt"], asked)
+
+        contenders = {"picogpt, known": partial(first, True), "picogpt, new": partial(first, False)}
+        goals = [Goal("picogpt, known", "picogpt, new", 0.2)]
+        yield Row(f"The first token after {long} tokens that were read before, and 4 more", "ms", contenders, goals)
+
+
+def peer_servers(machine: Machine) -> dict[str, list[str]]:
+    """The commands of other servers, as far as they are installed; a port comes after them."""
+    found = {}
+    if "llama.cpp" in machine.peers and find_spec("llama_cpp.server") and find_spec("fastapi"):
+        options = [
+            "--n_ctx",
+            "1024",
+            "--n_threads",
+            str(machine.n_threads),
+            "--model",
+            str(machine.checkpoint / "f32.gguf"),
+        ]
+        found["llama.cpp f32"] = [sys.executable, "-m", "llama_cpp.server", *options, "--port"]
+    command = Path(sys.executable).with_name("transformers")
+    if "transformers" in machine.peers and command.exists() and find_spec("fastapi"):
+        found["transformers"] = [str(command), "serve", "--host", "127.0.0.1", "--port"]
+    return found
+
+
 def int8_memory(machine: Machine) -> Iterator[Row]:
     """In a process of its own, whose memory is the model's. The weights are random bytes: only their number matters."""
     hparams = {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 1600, "n_head": 25, "n_layer": 48}
@@ -543,6 +644,7 @@ ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "decoding": decoding,
     "reading": reading,
     "many_rows": many_rows,
+    "serving": serving,
     "busy": beside_a_busy_process,
     "scoring": scoring,
     "inspection": inspection,

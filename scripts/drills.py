@@ -239,15 +239,15 @@ def serving(work: Path) -> Iterator[Result]:
 
     n, n_first = 1000, 100
     with (
-        served("--model", "shakespeare", "--cache-mb", "16", "--queue", "1000") as (host, port, pid),
-        httpx.Client(base_url=f"http://{host}:{port}", timeout=120) as client,
+        served("--model", "shakespeare", "--cache-mb", "16", "--queue", "1000") as place,
+        httpx.Client(base_url=f"http://{place.host}:{place.port}", timeout=120) as client,
         ThreadPoolExecutor(16) as pool,
     ):
         list(pool.map(request, range(n_first)))
-        before = resident(pid)
+        before = resident(place.pid)
         list(pool.map(request, range(n_first, n)))
         time.sleep(1)
-        after, stats = resident(pid), client.get("/metrics").text
+        after, stats = resident(place.pid), client.get("/metrics").text
     if after > 1.05 * before:
         wrong.append(f"memory has grown from {before} to {after} kB")
     if "picogpt_batch_size 0" not in stats or "picogpt_queue 0" not in stats:
