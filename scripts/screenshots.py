@@ -1,7 +1,11 @@
-"""The pictures of the page in docs/images/, each of one view. Needs Chromium and the packages of the tests."""
+"""The pictures of the page in docs/images/, each of one view. Needs Chromium and the packages of the tests.
+
+Pillow is among them: matplotlib needs it.
+"""
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from PIL import Image  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 
 from tests.server.browser import browser, look_at, page_in  # noqa: E402
@@ -37,10 +42,18 @@ def main() -> None:
             with page_in(chromium, server.url, viewport=SIZE) as page:
                 look_at(page, server.url, view=view, **state)
                 prepare(page, view)
-                page.screenshot(path=IMAGES / f"page-{view}.png")
+                save(page, view)
                 if view == "attention":  # its second half
                     page.evaluate("document.querySelector('.attention + h2').scrollIntoView()")
-                    page.screenshot(path=IMAGES / "page-calculation.png")
+                    save(page, "calculation")
+
+
+def save(page: Page, name: str) -> None:
+    """The picture, in as many colours as it needs."""
+    whole = Image.open(io.BytesIO(page.screenshot(full_page=name in ("flow", "change"))))
+    path = IMAGES / f"page-{name}.png"
+    whole.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(path.relative_to(ROOT))
 
 
 def prepare(page: Page, view: str) -> None:
@@ -51,8 +64,10 @@ def prepare(page: Page, view: str) -> None:
         page.click(".written >> nth=0")
     elif view == "attention":
         page.locator(".step").first.wait_for()
-        page.locator(".large canvas").focus()
-        page.keyboard.press("ArrowDown")
+        canvas = page.locator(".large canvas")
+        box = canvas.bounding_box()
+        assert box is not None
+        canvas.hover(position={"x": box["width"] - 240, "y": box["height"] - 16})
     elif view == "change":
         page.locator(".heatmap").wait_for()
     page.wait_for_load_state("networkidle")
