@@ -1,6 +1,6 @@
 """What the page asks about a pass, and what it gets: rows for JSON, and arrays. Nothing of HTTP is in here.
 
-What is wanted is named, each with its options: {"tokens": {}, "next": {"position": -1, "k": 20}}. An answer may come in
+What is wanted is named, each with its options: {"tokens": {}, "next": {"position": -1, "k": 20}}. Answers come in
 steps, between which others have the model.
 """
 
@@ -29,6 +29,7 @@ from picogpt.inspection.sources import source_lines
 from picogpt.inspection.targets import check_same_shape, position_in
 from picogpt.inspection.trace import run_with
 from picogpt.pretrained import GPT2
+from picogpt.server.work import Steps
 from picogpt.tokenizers import ByteLevelBPE, token_bytes
 from picogpt.tokenizers.base import without_surrogates
 from picogpt.tokenizers.merge_steps import Merges
@@ -65,7 +66,7 @@ class Looks:
         self.n_layer, self.n_head = model.hparams["n_layer"], model.hparams["n_head"]
         self.passes: dict[Pass, Replay] = {}  # the latest last
 
-    def answer(self, of: Pass, asked: dict[str, Options]) -> Generator[None, None, dict[str, Any]]:
+    def answer(self, of: Pass, asked: dict[str, Options]) -> Steps[dict[str, Any]]:
         """What is asked, by its name. Raises `PicoGPTError` for what the model or the prompt does not have."""
         if unknown := [name for name in asked if name not in ANSWERS]:
             raise PicoGPTError(f"nothing is called {shown(unknown[0])}; there are {', '.join(ANSWERS)}")
@@ -76,15 +77,16 @@ class Looks:
             yield
         return answers
 
-    def array(self, of: Pass, options: Options) -> npt.NDArray[Any]:
+    def array(self, of: Pass, options: Options) -> Steps[npt.NDArray[Any]]:
         """One array: a value of the pass, the logits at one position, all heads in small, or a head's c_proj."""
         name = text(options, "name")
         head = None if options.get("head") is None else number(options, "head", 0, 0, self.n_head - 1)
-        if name == "heads":
-            return self.heads_in_small(of)
         if name.endswith(".attn.c_proj"):
             return self.c_proj(name, head)
         replay = self.replay(of)
+        yield
+        if name == "heads":
+            return (yield from self.heads_in_small(replay))
         if name == "logits":
             return replay.logits(one(self.position(replay, options)))[0]
         return of_head(name, replay[name], head)
@@ -122,11 +124,14 @@ class Looks:
             raise PicoGPTError(f"this model's tokenizer, {type(encoder).__name__}, makes its tokens without merges")
         return Merges(encoder)
 
-    def heads_in_small(self, of: Pass) -> npt.NDArray[np.uint8]:  # [n_layer, n_head, m, m]
+    def heads_in_small(self, replay: Replay) -> Steps[npt.NDArray[np.uint8]]:  # [n_layer, n_head, m, m]
         """Every head's pattern in steps of 1/255, of a long prompt in fewer cells."""
-        replay = self.replay(of)
-        layers = (replay.block(i, {"attn.pattern"})["attn.pattern"] for i in range(self.n_layer))
-        return np.stack([np.rint(255 * in_small(pattern, SMALL)).astype(np.uint8) for pattern in layers])
+        layers = []
+        for i in range(self.n_layer):
+            pattern = replay.block(i, {"attn.pattern"})["attn.pattern"]
+            layers.append(np.rint(255 * in_small(pattern, SMALL)).astype(np.uint8))
+            yield
+        return np.stack(layers)
 
     def c_proj(self, name: str, head: int | None) -> Array:  # -> [n_embd or d_head, n_embd]
         """The rows of attention's c_proj that belong to a head: what is multiplied by one gives that row."""
@@ -271,7 +276,7 @@ def patch_of(looks: Looks, of: Pass, options: Options) -> list[Options]:
     return change_rows(looks.model.encoder, prompt.logits(LAST)[0], after, number(options, "k", 10, 1, LIKELY))
 
 
-def patching_of(looks: Looks, of: Pass, options: Options) -> Generator[Any, None, Options]:
+def patching_of(looks: Looks, of: Pass, options: Options) -> Steps[Options]:
     """How far each patch from `source` brings its answer, the token `target` and not `foil`, into the prompt's pass.
 
     Without them each is the token that tells its prompt from the other.

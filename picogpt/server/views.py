@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -58,13 +57,8 @@ async def views(request: Request) -> Response:
     looks: Looks = request.app.state.looks
     if asked["array"] is None:
         return JSONResponse(without_nan(await in_engine(request, served, looks.answer(of, asked["show"]))))
-    array = await in_engine(request, served, in_one_step(looks, of, asked["array"]))
+    array = await in_engine(request, served, looks.array(of, asked["array"]))
     return Response(npy(array), media_type="application/octet-stream")
-
-
-def in_one_step(looks: Looks, of: Pass, options: dict[str, Any]) -> Generator[None, None, npt.NDArray[Any]]:
-    yield
-    return looks.array(of, options)
 
 
 def npy(array: npt.NDArray[Any]) -> bytes:

@@ -430,6 +430,8 @@ def test_the_page_is_small_and_strict(server: Running) -> None:
 def test_the_audit_finds_what_is_wrong(chromium: Browser) -> None:
     context = chromium.new_context()
     page = context.new_page()
-    page.set_content("<p id='a' style='color: #999'>faint</p><p id='a'>clear</p><button></button><button>named</button>")
+    page.set_content(
+        "<p id='a' style='color: #999'>faint</p><p id='a'>clear</p><button></button><button>named</button>"
+    )
     assert audit(page) == {"nameless": ["<button></button>"], "repeatedIds": ["a"], "faint": ["2.85: faint"]}
     context.close()
