@@ -7,14 +7,14 @@ score.perplexity, score.tokens[0]["logprob"], score.words[0]["surprisal"]
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from picogpt.checkpoints.loaded import Model
 from picogpt.errors import PicoGPTError
-from picogpt.scoring.tokens import TokenScores, check_stride, choice_logprobs, perplexity, score_tokens
+from picogpt.scoring.tokens import TokenScores, check_stride, choice_logprobs, perplexity, score_tokens, scoring_steps
 from picogpt.scoring.words import beginnings, word_surprisals
 from picogpt.tokenizers import SpecialTokens, Tokenizer, token_bytes
 from picogpt.tokenizers.base import without_surrogates
@@ -195,6 +195,18 @@ class Scorer:
             TextScore(text, ids, scores, self.encoder, self.unit, corrected=self.sets is not None)
             for (text, ids), scores in zip(texts, results, strict=True)
         ]
+
+    def steps(self, text: str, ids: list[int]) -> Generator[None, None, TextScore]:
+        """The score of a text that comes with its ids, in steps between which others may use the model."""
+        scores = yield from scoring_steps(
+            [*self.bos, *ids],
+            self.params,
+            self.n_head,
+            stride=self.stride,
+            details=self.details,
+            sets=self.sets,
+        )
+        return TextScore(text, ids, scores, self.encoder, self.unit, corrected=self.sets is not None)
 
     def choices(self, prefix: str, choices: Sequence[str]) -> list[Row]:
         """Continuations of a prefix, the likeliest first, in rows: choice, n_tokens, logprob, per_token, per_byte.

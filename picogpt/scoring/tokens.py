@@ -7,7 +7,7 @@ and no score: put `encoder.bos_token` first to score a text from its beginning.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from picogpt.performance.thresholds import FEW_ROWS, VOCABULARY_BLOCK
 from picogpt.types import Array, Ids, Params
 
 BATCH_TOKENS = 8192  # read in one pass
+CHUNK = 128  # in one step, where others wait
 
 
 class TokenScores(NamedTuple):
@@ -98,16 +99,7 @@ def score_windows(
     sets: Array | None,
 ) -> list[TokenScores]:
     """The scores of texts whose windows are `plan`, pairs of a text's number and a window of it."""
-    n_sets = 0 if sets is None else sets.shape[1]
-    scores = [
-        TokenScores(
-            np.full(len(text) - 1, np.nan),
-            np.zeros(len(text) - 1, np.int64),
-            np.full(len(text) - 1, np.nan),
-            np.full((len(text), n_sets), np.nan),
-        )
-        for text in ids
-    ]
+    scores = [unscored(len(text), sets) for text in ids]
     # token i is predicted at position i − 1; after the last token there is no token, but sets may be asked for
     targets = [np.append(text[1:], 0) for text in ids]
     for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin)):
@@ -133,6 +125,49 @@ def score_windows(
             for whole, array in zip(scores[text], parts, strict=True):
                 whole[place] = array[begin : begin + len(whole[place])]
     return scores
+
+
+def scoring_steps(
+    text: Sequence[int],
+    params: Params,
+    n_head: int,
+    *,
+    stride: int | None = None,
+    details: bool = True,
+    sets: Array | None = None,
+    chunk: int = CHUNK,
+) -> Generator[None, None, TokenScores]:
+    """`score_tokens` of one text, up to rounding, in steps that read `chunk` tokens each."""
+    ids, n_ctx = np.asarray(text, np.int64), len(params["wpe"])
+    if not len(ids):
+        raise PicoGPTError("there is nothing to score in a text without tokens")
+    scores, targets = unscored(len(ids), sets), np.append(ids[1:], 0)
+    for window in windows(len(ids), n_ctx, stride):
+        cache = KVCache.for_params(params, n_head, (), window.end - window.begin)
+        first, last = window.first - 1, window.end if window.end == len(ids) else window.end - 1
+        for start in range(window.begin, window.end, chunk):
+            end = min(start + chunk, window.end)
+            x = hidden_states(ids[start:end], **params, n_head=n_head, cache=cache)
+            place = slice(max(start, first), min(end, last))
+            if place.start < place.stop:
+                predicting = x[place.start - start : place.stop - start]
+                parts = read_predictions(predicting, params["wte"], targets[place], details, sets)
+                check_scores(parts, params, details)
+                for whole, array in zip(scores, parts, strict=True):
+                    whole[place] = array[: len(whole[place])]
+            yield
+    return scores
+
+
+def unscored(n_seq: int, sets: Array | None) -> TokenScores:
+    """Scores that are not known yet."""
+    n_sets = 0 if sets is None else sets.shape[1]
+    return TokenScores(
+        np.full(n_seq - 1, np.nan),
+        np.zeros(n_seq - 1, np.int64),
+        np.full(n_seq - 1, np.nan),
+        np.full((n_seq, n_sets), np.nan),
+    )
 
 
 def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, sets: Array | None = None) -> TokenScores:

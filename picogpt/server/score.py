@@ -21,7 +21,7 @@ from picogpt.server.served import Served, check_total
 from picogpt.server.work import in_engine, ranked, scores
 
 
-def texts(name: str, value: Any) -> list[str]:
+def one_or_more(name: str, value: Any) -> list[str]:
     """A text or several."""
     found: list[str] = fields.list_of(fields.text)(name, [value] if isinstance(value, str) else value)
     if not found:
@@ -29,10 +29,11 @@ def texts(name: str, value: Any) -> list[str]:
     return found
 
 
+MOST_TOKENS = 1 << 13  # of choices that are scored side by side
 SCORE = (
     Field("model", fields.text),
-    Field("text", texts, REQUIRED),
-    Field("choices", texts),
+    Field("text", one_or_more, REQUIRED),
+    Field("choices", one_or_more),
     Field("by", fields.one_of("token", "word", "text"), "token"),
     Field("bos", fields.flag),
     Field("bow", fields.flag, False),
@@ -48,7 +49,9 @@ async def score(request: Request) -> Response:
     if asked["choices"] is not None:
         if len(asked["text"]) > 1:
             raise bad("choices continue one text", "choices")
-        check_special(served, [asked["text"][0] + choice for choice in asked["choices"]], asked["special"])
+        texts = [asked["text"][0] + choice for choice in asked["choices"]]
+        check_special(served, texts, asked["special"])
+        check_memory([await asyncio.to_thread(encode, scorer, text) for text in texts])
         rows = await in_engine(request, served, ranked(scorer, asked["text"][0], asked["choices"]))
         return JSONResponse({"object": "list", "model": served.name, "choices": rows})
     check_special(served, asked["text"], asked["special"])
@@ -58,6 +61,12 @@ async def score(request: Request) -> Response:
     data = [{"object": "score", "index": i, **row(one, asked["by"])} for i, one in enumerate(found)]
     usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
     return JSONResponse({"object": "list", "model": served.name, "data": data, "usage": usage})
+
+
+def check_memory(texts: list[list[int]]) -> None:
+    """Raises a 400 for choices whose keys and values, side by side, would take too much."""
+    if (n_tokens := len(texts) * max(map(len, texts))) > MOST_TOKENS:
+        raise bad(f"{len(texts)} choices with their text are {n_tokens} tokens, more than {MOST_TOKENS}", "choices")
 
 
 def make_scorer(served: Served, asked: dict[str, Any]) -> Scorer:

@@ -7,14 +7,17 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import numpy as np
 from starlette.requests import Request
 
+from picogpt.cache import KVCache
 from picogpt.inspection import ActivationPatching, Trace
 from picogpt.inspection.look import Look, Question
 from picogpt.inspection.patching import Kind, patching_steps
 from picogpt.performance import hidden_states
 from picogpt.pretrained import GPT2
 from picogpt.scoring import Scorer, TextScore
+from picogpt.scoring.tokens import CHUNK
 from picogpt.server.disconnect import unless_gone
 from picogpt.server.errors import ApiError
 from picogpt.server.scheduler import Closed
@@ -42,17 +45,20 @@ def mean_states(model: GPT2, prompts: Sequence[Sequence[int]]) -> Steps[list[Arr
     """Of each prompt the mean of its last hidden states, `[n_embd]`."""
     means = []
     for ids in prompts:
-        means.append(hidden_states(ids, **model.params, n_head=model.hparams["n_head"]).mean(axis=0))
-        yield
+        cache, parts = KVCache.for_params(model.params, model.hparams["n_head"], (), len(ids)), []
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            parts.append(hidden_states(chunk, **model.params, n_head=model.hparams["n_head"], cache=cache))
+            yield
+        means.append(np.concatenate(parts).mean(axis=0))
     return means
 
 
 def scores(scorer: Scorer, texts: Sequence[tuple[str, list[int]]]) -> Steps[list[TextScore]]:
     """Of each text, which comes with its ids, its score."""
     found = []
-    for text in texts:
-        found += scorer.score_encoded([text])
-        yield
+    for text, ids in texts:
+        found.append((yield from scorer.steps(text, ids)))
     return found
 
 

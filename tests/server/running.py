@@ -58,6 +58,11 @@ def running(served: Served, grace: float = 5.0, **options: Any) -> Iterator[Runn
         thread.join()
 
 
+def post(url: str, **options: Any) -> httpx.Response:
+    """httpx's function, with more patience: the machine may have other work."""
+    return httpx.post(url, **{"timeout": 60, **options})
+
+
 class Client:
     """Requests to the application without a network, one loop for all of them."""
 

@@ -17,7 +17,7 @@ from picogpt.errors import PicoGPTError
 from picogpt.scoring import token_logprobs
 from picogpt.server.scheduler import Failure, Request, Scheduler, Ticket
 from picogpt.server.served import Served
-from tests.server.running import Running, running, serve_model, shakespeare
+from tests.server.running import Running, post, running, serve_model, shakespeare
 
 PROMPT = "ROMEO:\nWhat light"
 
@@ -108,7 +108,7 @@ def test_a_stream_has_the_text_in_pieces_and_usage_where_asked_for(client: opena
 
 def test_the_raw_stream_ends_with_done(server: Running) -> None:
     body = {"prompt": PROMPT, "max_tokens": 3, "stream": True}
-    answer = httpx.post(f"{server.url}/v1/completions", json=body)
+    answer = post(f"{server.url}/v1/completions", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     lines = answer.text.split("\n\n")
     assert lines[-2:] == ["data: [DONE]", ""]
@@ -285,7 +285,7 @@ def test_a_failure_in_the_midst_of_a_stream_is_its_last_part() -> None:
     served = Served(model, Refusing(model.params, model.hparams["n_head"]), "shakespeare")
     with running(served) as server:
         body = {"prompt": [[7]], "stream": True, "echo": True}
-        lines = httpx.post(f"{server.url}/v1/completions", json=body).text.split("\n\n")
+        lines = post(f"{server.url}/v1/completions", json=body).text.split("\n\n")
         assert "no token is left" in lines[1]
         assert lines[2:] == [""]
 
@@ -294,11 +294,11 @@ def test_more_than_can_wait_is_a_503_to_be_tried_again() -> None:
     with running(serve_model(shakespeare(), slots=1, queue=1)) as server:
         body = {"prompt": "A", "max_tokens": 200, "ignore_eos": True, "stream": True}
         url = f"{server.url}/v1/completions"
-        with ThreadPoolExecutor() as pool, httpx.stream("POST", url, json=body):
-            waiting = pool.submit(httpx.post, url, json=body)
+        with ThreadPoolExecutor() as pool, httpx.stream("POST", url, json=body, timeout=60):
+            waiting = pool.submit(post, url, json=body)
             while not server.served.scheduler.stats.n_queued:
                 time.sleep(0.005)
-            late = httpx.post(url, json=body)
+            late = post(url, json=body)
         assert waiting.result().status_code == 200
         assert late.status_code == 503
         assert late.headers["retry-after"] == "1"
@@ -320,7 +320,7 @@ def test_a_client_that_goes_away_stops_costing(server: Running, caplog: pytest.L
         return server.served.scheduler.stats.n_generated
 
     body = {"prompt": PROMPT, "max_tokens": 200, "stream": True, "ignore_eos": True}
-    with httpx.stream("POST", f"{server.url}/v1/completions", json=body) as answer:
+    with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=60) as answer:
         next(answer.iter_lines())
     deadline = time.monotonic() + 5
     while server.served.scheduler.stats.n_running and time.monotonic() < deadline:
@@ -329,7 +329,7 @@ def test_a_client_that_goes_away_stops_costing(server: Running, caplog: pytest.L
     time.sleep(0.1)
     assert n_generated() == n_then
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.url}/v1/completions", json={**body, "stream": False, "n": 60}, timeout=0.15)
+        post(f"{server.url}/v1/completions", json={**body, "stream": False, "n": 60}, timeout=0.15)
     deadline = time.monotonic() + 5
     while server.served.scheduler.stats.n_running and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -342,9 +342,9 @@ def test_a_client_that_goes_away_stops_costing(server: Running, caplog: pytest.L
 def test_curl_and_llm_style_requests_work(server: Running) -> None:
     """curl sends no JSON type unless it is told to; llm asks for the models first and names no limit."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = httpx.post(f"{server.url}/v1/completions", content=b'{"prompt": "A", "max_tokens": 1}', headers=form)
+    answer = post(f"{server.url}/v1/completions", content=b'{"prompt": "A", "max_tokens": 1}', headers=form)
     assert answer.status_code == 200
     name = httpx.get(f"{server.url}/v1/models").json()["data"][0]["id"]
     body = {"model": name, "prompt": "A", "stream": True, "stream_options": {"include_usage": True}}
-    answer = httpx.post(f"{server.url}/v1/completions", json=body, headers={"Authorization": "Bearer DUMMY_KEY"})
+    answer = post(f"{server.url}/v1/completions", json=body, headers={"Authorization": "Bearer DUMMY_KEY"})
     assert answer.text.endswith("data: [DONE]\n\n")

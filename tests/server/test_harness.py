@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from picogpt.scoring import token_logprobs
-from tests.server.running import Running, running, serve_model, shakespeare
+from tests.server.running import Running, post, running, serve_model, shakespeare
 
 MAX_LENGTH = 256 - 1  # one token is always generated
 TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")[:1500]
@@ -30,7 +30,7 @@ def server() -> Iterator[Running]:
 
 
 def encode(server: Running, text: str) -> list[int]:
-    answer = httpx.post(f"{server.url}/tokenize", json={"prompt": text, "add_special_tokens": False})
+    answer = post(f"{server.url}/tokenize", json={"prompt": text, "add_special_tokens": False})
     tokens: list[int] = answer.raise_for_status().json()["tokens"]
     return tokens
 
@@ -65,7 +65,7 @@ def test_the_remote_tokenizer_is_found(server: Running) -> None:
     text = "My kingdom\nfor a <|endoftext|> horse! naïve 北"
     tokens = encode(server, text)
     assert tokens == shakespeare().encoder.encode(text, "all")
-    answer = httpx.post(f"{server.url}/detokenize", json={"tokens": tokens})
+    answer = post(f"{server.url}/detokenize", json={"tokens": tokens})
     assert answer.raise_for_status().json()["prompt"] == text
 
 
@@ -102,7 +102,7 @@ def test_where_the_likeliest_next_token_ends_the_text_nothing_is_missing(server:
     (eos,) = model.encoder.eos_tokens
     body: dict[str, Any] = {"prompt": ids, "max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0}
     body["logit_bias"] = {str(eos): 100}
-    choice = httpx.post(f"{server.url}/v1/completions", json=body).json()["choices"][0]
+    choice = post(f"{server.url}/v1/completions", json=body).json()["choices"][0]
     assert len(choice["logprobs"]["token_logprobs"]) == len(ids) + 1
     assert choice["text"] == "ROMEO:"
 
@@ -116,6 +116,6 @@ def test_generate_until(server: Running) -> None:
         "stop": ["\n\n", "<|endoftext|>"],
         "seed": 1234,
     }
-    answer = httpx.post(f"{server.url}/v1/completions", json=request).raise_for_status().json()
+    answer = post(f"{server.url}/v1/completions", json=request).raise_for_status().json()
     expected = shakespeare().generate("ROMEO:", 40, stop="\n\n")
     assert [choice["text"] for choice in answer["choices"]] == [expected]

@@ -74,6 +74,28 @@ def test_choices_are_ranked(client: Client) -> None:
     assert [row["choice"] for row in client.post("/v1/score", body).json()["choices"]] == [" horse", " cow"]
 
 
+def test_choices_have_a_bound(client: Client) -> None:
+    answer = client.post("/v1/score", {"text": "My kingdom for a", "choices": [f" {i}" for i in range(1200)]})
+    assert answer.status_code == 400
+    assert "1200 choices with their text are" in answer.json()["error"]["message"]
+
+
+def test_a_text_longer_than_the_context_is_scored_as_the_command_does(client: Client) -> None:
+    text = "My kingdom for a horse! " * 70
+    body = {"text": text, "by": "text", "stride": 100}
+    row = client.post("/v1/score", body).json()["data"][0]
+    assert row["n_tokens"] > 300
+    assert math.isclose(row["logprob"], shakespeare().score(text, stride=100).logprob, rel_tol=1e-5)
+
+
+def test_an_embedding_is_read_in_parts(client: Client) -> None:
+    model = shakespeare()
+    ids = [i % 1000 for i in range(250)]
+    row = client.post("/v1/embeddings", {"input": ids}).json()["data"][0]
+    expected = hidden_states(ids, **model.params, n_head=model.hparams["n_head"]).mean(axis=0)
+    np.testing.assert_allclose(row["embedding"], expected, atol=1e-5)
+
+
 def test_a_special_token_in_a_scored_text_must_be_explained(client: Client) -> None:
     text = "a <|endoftext|> b"
     assert 'say \\"special\\"' in client.post("/v1/score", {"text": text}).text

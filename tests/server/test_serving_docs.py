@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from picogpt.server.chat_template import PLAIN, read_template
-from tests.server.running import Running, running, serve_model, shakespeare
+from tests.server.running import Running, post, running, serve_model, shakespeare
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```sh\n(curl [^\n]*)\n```\n\n```json\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -39,7 +38,7 @@ def is_part(shown: Any, answer: Any) -> bool:
 def test_requests_are_answered_as_shown(server: Running, command: str, shown: str) -> None:
     curl, url, option, body = shlex.split(command)
     assert (curl, option) == ("curl", "-d")
-    answer = httpx.post(url.replace(ADDRESS, server.url), content=body).json()
+    answer = post(url.replace(ADDRESS, server.url), content=body).json()
     assert is_part(json.loads(shown), answer), answer
 
 
