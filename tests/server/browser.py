@@ -30,8 +30,9 @@ def find_browser() -> str:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
+    path = find_browser()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
             yield started
         finally:

@@ -262,9 +262,11 @@ def test_values_of_another_prompt_are_put_in(page: Page, server: Running) -> Non
     said = page.locator(".heatmap output.said")
     expect(said).to_have_text(f"layer 1, “·RICHARD” (1): {patched.restored['resid_pre'][1, 1]:.3f}")
     page.keyboard.press("Enter")
-    expect(page.locator("h3")).to_contain_text("layer 1, “·RICHARD” (1)")
+    expect(page.locator("h3").last).to_contain_text("layer 1, “·RICHARD” (1)")
+    likeliest = softmax(gpt2(other, **PARAMS, n_head=N)[-1]).max()
+    expect(page.locator(".both > div").nth(1)).to_contain_text(f"{100 * likeliest:.2f}")
     after = softmax(inspection.patch(IDS, other, PARAMS, N, "blocks.1.resid_pre", [1])[-1])
-    found = numbers(page, ".view-change table.numbers >> nth=1 >> tr[data-id]", "id", "after")
+    found = numbers(page, ".view-change table.numbers >> nth=3 >> tr[data-id]", "id", "after")
     np.testing.assert_allclose(found["after"], after[found["id"].astype(int)], atol=1e-5)
 
 
@@ -366,6 +368,14 @@ def test_an_error_is_said_on_the_page(chromium: Browser, server: Running) -> Non
     with page_in(chromium, server.url, expected_errors=2) as page:
         look_at(page, server.url, view="attention", prompt="my " * 300)
         expect(page.locator("[role=alert]")).to_contain_text("more than the model's context of 256")
+
+
+def test_an_error_after_a_click_is_said_too(chromium: Browser) -> None:
+    with running(serve_model(MODEL)) as server, page_in(chromium, server.url, expected_errors=1) as page:
+        look_at(page, server.url, view="flow", prompt=PROMPT)
+        page.route("**/inside/views", lambda route: route.fulfill(status=503, json={"error": {"message": "no more"}}))
+        page.click('[data-station="mlp_out"]')
+        expect(page.locator("[role=alert]")).to_have_text("no more")
 
 
 def test_a_server_with_a_key_is_asked_with_it(chromium: Browser) -> None:

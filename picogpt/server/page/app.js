@@ -81,8 +81,15 @@ function failed(section, error) {
   if (error instanceof NeedsKey) {
     keyForm.hidden = false;
   }
-  section.append(element("p", { class: "error", role: "alert" }, error.message));
+  section.querySelector(".failed")?.remove();
+  section.append(element("p", { class: "error failed", role: "alert" }, error.message));
 }
+
+// What fails after a click, when the view is already there.
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  failed(view.querySelector("section") ?? view, event.reason);
+});
 
 function drawTabs(chosen) {
   if (!tabs.childElementCount) {

@@ -33,6 +33,9 @@ export function project(z, w, n_embd) {
 export async function calculation(root, app, tokens, { layer, head, query, key }, chooseKey) {
   const name = (value) => ({ name: `blocks.${layer}.attn.${value}`, head });
   const [q, k, v, w] = await Promise.all(["q", "k", "v", "c_proj"].map((value) => app.array(name(value))));
+  if (app.state.layer !== layer || app.state.head !== head) {
+    return; // another head was chosen meanwhile
+  }
   const [n, d] = q.shape;
   const n_embd = w.shape[1];
   const steps = attend(q.data, k.data, v.data, n, d, query);

@@ -3,9 +3,10 @@
 import { shareColours, signedColours, visible } from "./colour.js";
 import { element } from "./dom.js";
 import { heatMap } from "./heatmap.js";
-import { changeTable, field, select } from "./parts.js";
+import { bar, changeTable, field, select } from "./parts.js";
 import { ablation } from "./state.js";
 
+const SIDE_BY_SIDE = 5; // of the likeliest tokens after each of two prompts
 const KINDS = [
   ["resid_pre", "residual stream before each block"],
   ["attn_out", "what attention adds"],
@@ -74,8 +75,13 @@ function patching(app, tokens) {
     try {
       const { source, kind, target, foil } = app.state;
       const options = { source, kind, ...(target && { target }), ...(foil && { foil }) };
-      const { patching: found } = await app.ask({ patching: options }, { ablate: {} });
-      place.replaceChildren(...restored(app, found, kind, names, one));
+      const [{ patching: found }, { next: mine }, { next: others }] = await Promise.all([
+        app.ask({ patching: options }, { ablate: {} }),
+        app.ask({ next: { k: SIDE_BY_SIDE } }, { ablate: {} }),
+        app.ask({ next: { k: SIDE_BY_SIDE } }, { ablate: {}, prompt: source }),
+      ]);
+      const both = element("div", { class: "both" }, nextTable("After this prompt, in %", mine), nextTable("After the other, in %", others));
+      place.replaceChildren(both, ...restored(app, found, kind, names, one));
       place.append(one.table);
     } catch (error) {
       place.replaceChildren();
@@ -108,6 +114,14 @@ function patching(app, tokens) {
     said,
     place,
   ];
+}
+
+function nextTable(title, rows) {
+  const most = rows[0].probability;
+  const body = rows.map(({ token, probability }) =>
+    element("tr", {}, element("th", { scope: "row" }, visible(token)), element("td", {}, (100 * probability).toFixed(2)), element("td", {}, bar(probability / most))),
+  );
+  return element("div", {}, element("h3", {}, title), element("table", { class: "numbers" }, element("tbody", {}, ...body)));
 }
 
 function restored(app, { target, foil, clean, corrupted, restored: matrix }, kind, names, one) {

@@ -64,13 +64,13 @@ export const flow = {
       if (matchMedia("(max-width: 60em)").matches) {
         panel.scrollIntoView({ behavior: "smooth", block: "start" });
       }
-    });
+    }, () => app.go({ view: "probabilities", position: -1 }));
     root.append(element("div", { class: "way" }, element("div", {}, layer, picture), panel));
     await choose(app.state.station);
   },
 };
 
-function drawing(sizes, choose) {
+function drawing(sizes, choose, finish) {
   const middle = (row) => row * ROW + HEIGHT / 2;
   const x = (column) => FIRST + (column - 1) * COLUMN; // the left edge of a column
   const [left, centre, right] = [x(2.5), x(4), x(5.5)];
@@ -95,7 +95,7 @@ function drawing(sizes, choose) {
     wire([x(2), middle(13)], [x(2), middle(14)], [STREAM, middle(14)]),
     wire([centre, middle(16)], [centre, middle(18) - 12]),
     words(centre, middle(0), `${sizes.n} tokens`, "end"),
-    words(centre, middle(18), "softmax: probabilities", "end"),
+    pressable(svg("g", { class: "station", role: "button", tabindex: 0 }, words(centre, middle(18), "softmax: the probabilities", "end link")), finish),
     plus(2),
     plus(10),
     plus(14),
@@ -119,11 +119,15 @@ function box({ name, formula, column, row, width, shape }, sizes, x, choose) {
       svg("text", { x: from + size / 2, y: y + 29, class: "shape" }, all.join(" × ")),
     );
   }
-  node.addEventListener("click", () => choose(name));
+  return pressable(node, () => choose(name));
+}
+
+function pressable(node, act) {
+  node.addEventListener("click", act);
   node.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
-      choose(name);
+      act();
     }
   });
   return node;

@@ -23,10 +23,10 @@ export const heads = {
 
     async function choose(layer, head) {
       app.set({ layer, head });
-      title.textContent = `Head ${layer}.${head}`;
       pattern = await app.array({ name: `blocks.${layer}.attn.pattern`, head });
       if (app.state.layer === layer && app.state.head === head) {
         draw();
+        title.textContent = `Head ${layer}.${head}`;
         await calculate();
       }
     }
@@ -52,7 +52,7 @@ export const heads = {
 
     const share = (layer, head, query, key) => small.data[((layer * n_head + head) * side + query) * side + key] / 255;
     const grid = headGrid({ n_layer, n_head }, side, share, choose);
-    const how = toggle("how it is drawn", [["matrix", "matrix"], ["arcs", "arcs"]], app.state.draw, (way) => {
+    const how = tokens.length > ARCS ? "" : toggle("how it is drawn", [["matrix", "matrix"], ["arcs", "arcs"]], app.state.draw, (way) => {
       app.set({ draw: way });
       draw();
     });
