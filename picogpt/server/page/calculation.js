@@ -3,7 +3,7 @@
 import { signedColours, visible } from "./colour.js";
 import { element } from "./dom.js";
 import { heatMap } from "./heatmap.js";
-import { bar } from "./parts.js";
+import { bar, signed } from "./parts.js";
 
 const KEYS = 60; // rows of the table; of more keys those that get most
 const LATER = 2; // keys after the query that show what the mask does
@@ -79,7 +79,7 @@ function sum(...lines) {
 }
 
 function number(value) {
-  return value < MASK / 2 ? "−10¹⁰" : value.toFixed(3).replace("-", "−");
+  return value < MASK / 2 ? "−10¹⁰" : signed(value, 3);
 }
 
 function largest(rows) {

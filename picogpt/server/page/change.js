@@ -3,7 +3,7 @@
 import { shareColours, signedColours, visible } from "./colour.js";
 import { element } from "./dom.js";
 import { heatMap } from "./heatmap.js";
-import { bar, changeTable, field, select } from "./parts.js";
+import { bar, changeTable, field, select, signed } from "./parts.js";
 import { ablation } from "./state.js";
 
 const SIDE_BY_SIDE = 5; // of the likeliest tokens after each of two prompts
@@ -129,7 +129,7 @@ function restored(app, { target, foil, clean, corrupted, restored: matrix }, kin
   const value = (row, column) => matrix[row][column];
   const where = (row, column) => (kind === "heads" ? `head ${row}.${column}` : `layer ${row}, “${columns[column]}” (${column})`);
   const isShare = matrix.flat().every((share) => share > -0.05);
-  const words = `The difference of the logits of “${visible(target.token)}” and “${visible(foil.token)}” is ${clean.toFixed(2)} after the other prompt and ${corrupted.toFixed(2)} after this one. Choose a cell to see its prediction.`;
+  const words = `The difference of the logits of “${visible(target.token)}” and “${visible(foil.token)}” is ${signed(clean, 2)} after the other prompt and ${signed(corrupted, 2)} after this one. Choose a cell to see its prediction.`;
   return [
     element("p", {}, words),
     heatMap({
@@ -140,7 +140,7 @@ function restored(app, { target, foil, clean, corrupted, restored: matrix }, kin
       name: "what each patch restores",
       names: { rows: matrix.map((_, i) => `layer ${i}`), columns },
       cell: { width: 40, height: 26 },
-      describe: (row, column) => `${where(row, column)}: ${value(row, column).toFixed(3).replace("-", "−")}`,
+      describe: (row, column) => `${where(row, column)}: ${signed(value(row, column), 3)}`,
       pick: (row, column) => one.show(row, column, kind, where(row, column)),
     }),
   ];

@@ -3,7 +3,7 @@
 import { signedColours, shareColours, visible } from "./colour.js";
 import { element, svg } from "./dom.js";
 import { heatMap } from "./heatmap.js";
-import { select } from "./parts.js";
+import { select, signed } from "./parts.js";
 
 const AROUND = 6; // lines of model.py shown before and after a station's own
 
@@ -185,7 +185,7 @@ function matrixPart({ data, shape: [rows, columns] }, tokens, ofPairs, name) {
 async function logitsPart(app, tokens) {
   const { next } = await app.ask({ next: { k: 10 } });
   const rows = next.map(({ token, id, logit }) =>
-    element("tr", {}, element("th", { scope: "row" }, visible(token)), element("td", {}, String(id)), element("td", {}, logit.toFixed(3))),
+    element("tr", {}, element("th", { scope: "row" }, visible(token)), element("td", {}, String(id)), element("td", {}, signed(logit, 3))),
   );
   const all = element("button", { type: "button", onclick: () => app.go({ view: "probabilities" }) }, "All of them, with their softmax");
   const head = ["token", "id", "logit"].map((words) => element("th", { scope: "col" }, words));

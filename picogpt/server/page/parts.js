@@ -82,6 +82,11 @@ export function bar(share, attributes = {}) {
   return element("span", { class: "bar", "aria-hidden": "true", ...attributes }, element("i", { style: `width: ${(100 * share).toFixed(2)}%` }));
 }
 
+// A number with a true minus sign.
+export function signed(number, digits) {
+  return number.toFixed(digits).replace("-", "−");
+}
+
 // Tokens before and after a change, those first whose probability moved the most.
 export function changeTable(rows) {
   const most = Math.max(...rows.flatMap(({ before, after }) => [before, after]));

@@ -2,7 +2,7 @@
 
 import { visible } from "./colour.js";
 import { element } from "./dom.js";
-import { bar, samplingFields, tokenStrip } from "./parts.js";
+import { bar, samplingFields, signed, tokenStrip } from "./parts.js";
 import { sampled, softmax } from "./sampling.js";
 import { placeIn } from "./state.js";
 
@@ -32,7 +32,7 @@ export const probabilities = {
         { "data-id": id, "data-before": before[id], "data-after": after[id], ...(after[id] === 0 && { class: "out" }) },
         element("th", { scope: "row" }, visible(token)),
         element("td", {}, String(id)),
-        element("td", {}, logit.toFixed(3)),
+        element("td", {}, signed(logit, 3)),
         element("td", {}, (100 * before[id]).toFixed(2)),
         element("td", {}, bar(before[id] / most)),
         element("td", {}, after[id] === 0 ? "out" : (100 * after[id]).toFixed(2)),

@@ -3,7 +3,7 @@
 import { json } from "./api.js";
 import { colour, textColour, visible } from "./colour.js";
 import { element } from "./dom.js";
-import { toggle } from "./parts.js";
+import { signed, toggle } from "./parts.js";
 
 const STRONG = 16; // bits that have the full colour
 const IN_ADDRESS = 2000; // characters of a text that a link may carry
@@ -40,7 +40,7 @@ export const score = {
 
 function shown(found) {
   const figures = FIGURES.filter(([name]) => name in found).map(([name, words]) =>
-    element("div", {}, element("dt", {}, words), element("dd", { "data-figure": name, "data-value": found[name] }, name === "n_tokens" ? String(found[name]) : found[name].toFixed(3).replace("-", "−"))),
+    element("div", {}, element("dt", {}, words), element("dd", { "data-figure": name, "data-value": found[name] }, name === "n_tokens" ? String(found[name]) : signed(found[name], 3))),
   );
   const paper = element("div", { class: "paper" });
   const said = element("output", { class: "said" });
