@@ -21,6 +21,7 @@ from picogpt.checkpoints import n_params
 from picogpt.errors import PicoGPTError, shown
 from picogpt.inspection import logit_lens, token_id, without_heads, without_mlps
 from picogpt.inspection.lens import log_softmax
+from picogpt.inspection.look import check_finite
 from picogpt.inspection.names import IN_A_BLOCK, check_layers
 from picogpt.inspection.patching import ActivationPatching, Kind, patching_steps
 from picogpt.inspection.replay import Replay, in_small
@@ -97,7 +98,9 @@ class Looks:
         else:
             params, n_head = self.model.params, self.n_head
             off = {**without_heads(params, n_head, of.heads), **without_mlps(params, n_head, of.mlps)}
-            self.passes[of] = Replay(of.ids, params, n_head, changes=off)
+            replay = Replay(of.ids, params, n_head, changes=off)
+            check_finite(replay.kept, self.model)
+            self.passes[of] = replay
             while len(self.passes) > 1 and sum(kept.nbytes for kept in self.passes.values()) > KEPT_BYTES:
                 del self.passes[next(iter(self.passes))]
         return self.passes[of]
@@ -106,8 +109,8 @@ class Looks:
         """The pass over the other prompt."""
         return self.replay(Pass(tuple(self.model.prompt_ids(text(options, "source"), allowed_special="all"))))
 
-    def position(self, replay: Replay, options: Options, default: int = -1) -> int:
-        return position_in(replay.kept.ids, number(options, "position", default, -(2**31), 2**31))
+    def position(self, replay: Replay, options: Options) -> int:
+        return position_in(replay.kept.ids, number(options, "position", -1, -(2**31), 2**31))
 
     @cached_property
     def ids(self) -> dict[bytes, int]:
@@ -135,11 +138,12 @@ class Looks:
 
     def c_proj(self, name: str, head: int | None) -> Array:  # -> [n_embd or d_head, n_embd]
         """The rows of attention's c_proj that belong to a head: what is multiplied by one gives that row."""
-        layer = name.removeprefix("blocks.").removesuffix(".attn.c_proj")
-        if not layer.isdecimal():
-            raise PicoGPTError(f"no weights are called {name!r}; write blocks.0.attn.c_proj")
-        check_layers([int(layer)], self.n_layer)
-        w = self.model.params["blocks"][int(layer)]["attn"]["c_proj"]["w"]
+        match = re.fullmatch(r"blocks\.(\d{1,9})\.attn\.c_proj", name, re.ASCII)
+        if match is None:
+            raise PicoGPTError(f"no weights are called {shown(name)}; write blocks.0.attn.c_proj")
+        layer = int(match[1])
+        check_layers([layer], self.n_layer)
+        w = self.model.params["blocks"][layer]["attn"]["c_proj"]["w"]
         rows = np.eye(w.shape[0], dtype=np.float32)
         d_head = w.shape[0] // self.n_head
         return (rows if head is None else rows[head * d_head : (head + 1) * d_head]) @ w

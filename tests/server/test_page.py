@@ -144,15 +144,26 @@ def test_a_station_has_the_numbers_of_the_trace_and_its_line(page: Page, server:
             page.select_option("#head", str(head))
             value = value[:, head]
             expect(page).to_have_url(re.compile(f"head={head}"))
-            page.wait_for_load_state("networkidle")
+        page.wait_for_selector(".panel[aria-busy=false]")
         canvas = page.locator(".panel canvas")
         canvas.focus()
-        for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight"):
-            page.keyboard.press(key)
         said = page.locator(".panel output.said")
-        expect(said).to_contain_text("3:")  # the first arrow enters at 0, 0
-        shown = float(said.inner_text().split(": ")[-1].replace("−", "-"))
-        assert shown == pytest.approx(float(value[1, 3]), rel=1e-4)
+        for keys, row, column in (  # the first arrow enters at 0, 0
+            ([*2 * ["ArrowDown"], *3 * ["ArrowRight"]], 1, 3),
+            ([*6 * ["+"], *30 * ["ArrowRight"]], 1, 33),  # zoomed, the picture moves along
+        ):
+            for key in keys:
+                page.keyboard.press(key)
+            expect(said).to_contain_text(f"{column}:")
+            shown = float(said.inner_text().split(": ")[-1].replace("−", "-"))
+            assert shown == pytest.approx(float(value[row, column]), rel=1e-4)
+        place = page.eval_on_selector(".panel canvas", "node => node.getBoundingClientRect().toJSON()")
+        canvas.hover(position={"x": place["width"] - 20, "y": place["height"] - 20})
+        words = re.fullmatch(r"“.*” \((\d+)\), (\d+): (.*)", said.inner_text())
+        assert words is not None
+        assert int(words[2]) < value.shape[1] - 1  # a part of the zoomed picture
+        shown = float(words[3].replace("−", "-"))
+        assert shown == pytest.approx(float(value[int(words[1]), int(words[2])]), rel=1e-4)
         source = page.inner_text(".source .made")
         assert "tap(" in source
         assert page.inner_text(".panel h3").startswith(f"Line {source.split()[0]} of model.py")

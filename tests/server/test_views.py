@@ -214,6 +214,7 @@ def test_passes_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"prompt": PROMPT, "array": {"name": "blocks.0.attn.q", "head": 4}}, "head must be a whole number"),
         ({"prompt": PROMPT, "array": {"name": "blocks.x.attn.c_proj"}}, "no weights are called"),
         ({"prompt": PROMPT, "array": {"name": "blocks.5.attn.c_proj"}}, "there is no layer 5"),
+        ({"prompt": PROMPT, "array": {"name": f"blocks.{'9' * 5000}.attn.c_proj"}}, "no weights are called"),
         ({"prompt": PROMPT, "array": "logits"}, "array must be an object"),
         ({"prompt": PROMPT, "ablate": {"heads": [[5, 0]]}, "show": {"next": {}}}, "there is no layer 5"),
         ({"prompt": PROMPT, "ablate": {"heads": [[0, 9]]}, "show": {"next": {}}}, "there is no head 9"),
@@ -227,6 +228,16 @@ def test_bad_input_is_one_line(client: Client, body: Any, message: str) -> None:
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
     assert "\n" not in answer.json()["error"]["message"]
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    params = random_params(np.random.default_rng(0), np.float32)
+    params["blocks"][1]["mlp"]["c_fc"]["b"][3] = np.nan
+    model = GPT2(CharTokenizer.from_text("abc"), HPARAMS, params)
+    with client_of(serve_model(model)) as client:
+        answer = client.post("/inside/views", {"prompt": "abc", "show": {"next": {}}})
+        assert answer.status_code == 400
+        assert "c_fc" in answer.json()["error"]["message"]
 
 
 def test_a_tokenizer_without_merges() -> None:

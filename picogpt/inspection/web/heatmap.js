@@ -138,8 +138,8 @@ export function heatMap({ rows, columns, value, colours, describe, name, names =
       }
     } else if (event.key === "Enter" && at) {
       pick?.(...at);
-    } else if ("+-0".includes(event.key)) {
-      enlarge({ "+": 1.5, "-": 1 / 1.5, 0: 1e-9 }[event.key]);
+    } else if ("+=-0".includes(event.key)) {
+      enlarge({ "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 1e-9 }[event.key]);
     } else {
       return;
     }

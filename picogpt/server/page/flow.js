@@ -57,7 +57,12 @@ export const flow = {
         node.setAttribute("aria-pressed", node.dataset.station === name);
       }
       const station = STATIONS.find((one) => one.name === name) ?? STATIONS[0];
-      panel.replaceChildren(...(await stationPanel(station, app, tokens, source, () => choose(name))));
+      panel.setAttribute("aria-busy", "true");
+      const parts = await stationPanel(station, app, tokens, source, () => choose(name));
+      if (app.state.station === name) {
+        panel.replaceChildren(...parts);
+        panel.setAttribute("aria-busy", "false");
+      }
     }
     const picture = drawing(sizes, async (name) => {
       await choose(name);
