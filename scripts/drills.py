@@ -174,7 +174,10 @@ def readers(work: Path) -> Iterator[Result]:
 
 
 def serving(work: Path) -> Iterator[Result]:
-    """Requests of all kinds, sixteen at a time, some of whose clients go away: none is lost, and no memory is."""
+    """Requests of all kinds, sixteen at a time, some of whose clients go away: none is lost, and no memory is.
+
+    The cache of prompts is small, so that it is full after the first hundred.
+    """
     import httpx
     from clients import serving as served
 
@@ -239,7 +242,7 @@ def serving(work: Path) -> Iterator[Result]:
 
     n, n_first = 1000, 100
     with (
-        served("--model", "shakespeare", "--cache-mb", "16", "--queue", "1000") as place,
+        served("--model", "shakespeare", "--cache-mb", "2", "--queue", "1000") as place,
         httpx.Client(base_url=f"http://{place.host}:{place.port}", timeout=120) as client,
         ThreadPoolExecutor(16) as pool,
     ):

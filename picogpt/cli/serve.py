@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("how much at once").add_argument
     add("--slots", type=int, default=16, metavar="N", help="continuations written side by side (default: 16)")
     add("--queue", type=int, default=256, metavar="N", help="continuations that may wait (default: 256)")
-    add("--chunk", type=int, metavar="N", help="tokens of a prompt that are read while others wait (default: 64)")
+    add("--chunk", type=int, metavar="N", help="tokens of a prompt that are read while others wait")
     add("--cache-mb", type=int, metavar="N", help="memory for the beginnings of earlier prompts (default: 512)")
     add("--max-body", type=int, default=1 << 20, metavar="N", help="bytes of a request (default: 1048576)")
     add("--max-logprobs", type=int, default=5, metavar="N", help="alternatives of a token (default: 5)")

@@ -11,7 +11,6 @@ import numpy as np
 
 from picogpt.errors import PicoGPTError
 from picogpt.performance import project, ragged_hidden_states
-from picogpt.performance.layout import for_decoding
 from picogpt.performance.thresholds import QUERY_BLOCK
 from picogpt.server.past import Past, PrefixCache, longest_common, n_common
 from picogpt.server.requests import Event, Failure
@@ -40,13 +39,14 @@ class Batch:
     """A step gives every row that is decoding its next token, and reads at most `chunk` tokens of prompts beside."""
 
     def __init__(self, params: Params, n_head: int, chunk: int, cache_bytes: int) -> None:
-        self.params, self.n_head, self.chunk = for_decoding(params), n_head, chunk
+        self.params, self.n_head, self.chunk = params, n_head, chunk
         self.prefixes = PrefixCache(cache_bytes)
         self.joining: list[Row] = []  # rows without a past
         self.rows: list[Row] = []
         self.counts = Counts()
 
-    def __len__(self) -> int:
+    @property
+    def n_rows(self) -> int:
         return len(self.joining) + len(self.rows)
 
     def join(self, row: Row) -> None:
@@ -177,6 +177,6 @@ class Batch:
                 self.counts.n_finished += 1
         if not isinstance(error, PicoGPTError):
             LOG.error("a request failed", exc_info=error)
-            error = PicoGPTError(f"the request failed: {error or type(error).__name__}")
+            error = PicoGPTError(f"the request failed: {error!r}")
         with suppress(Exception):  # there may be nobody to be told
             self.tell(row, Failure(error))

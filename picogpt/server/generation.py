@@ -46,6 +46,7 @@ DECODING = (
     Field("user", fields.any_value),
 )
 MAX_TOKENS = at_least(0)
+ENGINE_FAILED = "the request failed: "  # so begins what the scheduler says of a bug
 
 
 class Prompt(NamedTuple):
@@ -234,4 +235,6 @@ def failure(event: Failure) -> Exception:
     """What went wrong with a request, as an answer where it was the request's fault."""
     if isinstance(event.error, Closed):
         return ApiError(503, str(event.error), None, "shutting_down")
+    if str(event.error).startswith(ENGINE_FAILED):  # whose message is for the log, which has it already
+        return ApiError(500, "the server has failed; its log says why")
     return bad(str(event.error))

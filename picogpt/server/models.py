@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from picogpt.server.errors import ApiError
 from picogpt.server.reading import served_by
 
 
@@ -20,4 +21,7 @@ async def model(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
+    """Whether requests can be fulfilled: the engine's thread must live, too."""
+    if not served_by(request).scheduler.thread.is_alive():
+        raise ApiError(503, "the engine has ended; start the server again")
     return JSONResponse({"status": "ok"})

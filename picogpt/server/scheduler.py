@@ -1,6 +1,7 @@
 """Continuous batching (Yu et al. 2022, "Orca"): one thread computes for all requests, which come and go as they like.
 
-All of the model's work is done in the scheduler's own thread, since BLAS has one number of threads for the process.
+All of the model's work is done in the scheduler's own thread: of the threads that are alive, OpenBLAS heeds only one
+that asks for another number of BLAS threads.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from picogpt.decoding.loop import Token
+from picogpt.performance.layout import for_decoding
 from picogpt.server.batch import Batch
 from picogpt.server.requests import Closed, Done, Event, Failure, PromptScores, QueueFull, Request, Stats, Ticket
 from picogpt.server.row import Row
@@ -74,12 +76,18 @@ class Scheduler:
             self.changed.notify()
         return row.ticket
 
-    def run(self, work: Callable[[], Generator[None, None, T] | T]) -> Future[T]:
+    @overload
+    def run(self, work: Callable[[], Generator[None, None, T]]) -> Future[T]: ...
+
+    @overload
+    def run(self, work: Callable[[], T]) -> Future[T]: ...
+
+    def run(self, work: Callable[[], Any]) -> Future[Any]:
         """Do other work on the model between two steps: a function, or a generator that yields where others may go on.
 
         The future has what either returns or raises. Raises `Closed`.
         """
-        future: Future[T] = Future()
+        future: Future[Any] = Future()
         with self.changed:
             self.check_open()
             self.works.append((work, future))
@@ -96,15 +104,17 @@ class Scheduler:
     @property
     def stats(self) -> Stats:
         counts, prefixes = asdict(self.batch.counts), self.batch.prefixes
-        return Stats(len(self.waiting), len(self.batch), cache_bytes=prefixes.nbytes, **counts)
+        return Stats(len(self.waiting), self.batch.n_rows, cache_bytes=prefixes.nbytes, **counts)
 
     def check_open(self) -> None:
         if self.deadline is not None:
             raise Closed("the server is shutting down and takes no more requests")
 
     def loop(self) -> None:
+        with suppress(MemoryError):  # it can be done without
+            self.batch.params = for_decoding(self.params)
         while self.let_in():
-            if len(self.batch):
+            if self.batch.n_rows:
                 self.batch.step()
             with self.changed:
                 work, future = self.works.popleft() if self.works else (None, None)
@@ -114,12 +124,12 @@ class Scheduler:
     def let_in(self) -> bool:
         """Let requests join while there are slots, or wait until there is something to do; False when all is over."""
         with self.changed:
-            self.changed.wait_for(lambda: self.waiting or self.works or len(self.batch) or self.deadline is not None)
+            self.changed.wait_for(lambda: self.waiting or self.works or self.batch.n_rows or self.deadline is not None)
             if self.deadline is not None and time.monotonic() >= self.deadline:
                 self.give_up()
-            while self.waiting and len(self.batch) < self.slots:
+            while self.waiting and self.batch.n_rows < self.slots:
                 self.batch.join(self.waiting.popleft())
-            return bool(self.works or len(self.batch))
+            return bool(self.works or self.batch.n_rows)
 
     def give_up(self) -> None:
         """Fail all that is left."""

@@ -245,6 +245,17 @@ def test_the_description_names_what_there_is(client: Client) -> None:
     assert client.request("PUT", "/v1/models").status_code == 405
 
 
+def test_a_server_whose_engine_has_ended_is_not_healthy() -> None:
+    served = serve_model(shakespeare())
+    with client_of(served) as client:
+        assert client.get("/health").status_code == 200
+        served.scheduler.close(0)
+        assert client.get("/health").status_code == 503
+        answer = client.post("/v1/completions", {"prompt": "A"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
+        assert client.post("/v1/score", {"text": "My kingdom"}).status_code == 503
+
+
 def test_a_released_model_has_all_of_its_names() -> None:
     with client_of(serve_model(shakespeare(), name="gpt2")) as client:
         names = [row["id"] for row in client.get("/v1/models").json()["data"]]

@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from picogpt.server import generation
 from picogpt.server.security import is_loopback
 from tests.server.running import client_of, running, serve_model, shakespeare
 
@@ -137,6 +138,22 @@ def test_no_line_of_the_log_can_be_forged(caplog: pytest.LogCaptureFixture) -> N
 )
 def test_what_only_this_machine_can_reach(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_bug_in_the_engine_is_a_500_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    def failing(bias: object) -> Any:
+        def transform(*arguments: object) -> Any:
+            raise RuntimeError("/home/me/secret")
+
+        return transform
+
+    monkeypatch.setattr(generation, "logit_bias", failing)
+    with client_of(serve_model(shakespeare())) as client:
+        answer = client.post("/v1/completions", {**BODY, "logit_bias": {"1": 1}, "stream": stream})
+        assert answer.status_code == 500
+        assert "secret" not in answer.text
+        assert client.post("/v1/completions", BODY).status_code == 200
 
 
 def test_a_bug_is_a_500_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
