@@ -20,11 +20,13 @@ from picogpt.server.disconnect import DisconnectError
 from picogpt.server.embeddings import embeddings
 from picogpt.server.errors import ApiError, bad
 from picogpt.server.inside import inside
+from picogpt.server.looks import Looks
 from picogpt.server.metrics import Metrics, metrics
 from picogpt.server.score import score
 from picogpt.server.security import LOCAL_ORIGIN, HostGuard, KeyGuard, OriginGuard
 from picogpt.server.served import Served
 from picogpt.server.tokens import detokenize, tokenize, tokenizer_info
+from picogpt.server.views import views
 
 ROUTES = (
     Route("/v1/completions", completions, methods=["POST"]),
@@ -37,6 +39,7 @@ ROUTES = (
     Route("/detokenize", detokenize, methods=["POST"]),
     Route("/tokenizer_info", tokenizer_info),
     Route("/inside", inside, methods=["POST"]),
+    Route("/inside/views", views, methods=["POST"]),
     Route("/health", models.health),
     Route("/metrics", metrics),
     Route("/", page.page),
@@ -74,7 +77,7 @@ def create_app(
             Exception: answer_bug,
         },
     )
-    app.state.served, app.state.metrics = served, counted
+    app.state.served, app.state.metrics, app.state.looks = served, counted, Looks(served.model)
     return app
 
 

@@ -238,9 +238,10 @@ def test_metrics_count_requests_and_tokens() -> None:
     assert len(names) == len(set(names)) > 10
 
 
-def test_the_description_names_what_there_is(client: Client) -> None:
+def test_the_page_is_at_the_root(client: Client) -> None:
     answer = client.get("/")
-    assert "shakespeare" in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "<title>picogpt</title>" in answer.text
     assert client.get("/health").json() == {"status": "ok"}
     assert client.request("PUT", "/v1/models").status_code == 405
 
