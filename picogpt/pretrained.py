@@ -18,7 +18,7 @@ from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.places import cached_models, cached_snapshot, hub_cache, search_path
 from picogpt.scoring.report import ScoreOptions, TextScore, score_text
-from picogpt.tokenizers import Tokenizer, stream_text
+from picogpt.tokenizers import Tokenizer, begun, stream_text
 from picogpt.types import HParams, Params
 
 if TYPE_CHECKING:  # loads when it is first asked for
@@ -60,7 +60,7 @@ class GPT2(NamedTuple):
         written = generate_stream(
             ids, self.params, self.hparams["n_head"], n_tokens, **decoding_options(self.encoder, **options)
         )
-        return until_stop(stream_text(self.encoder, written), [stops] if isinstance(stops, str) else stops)
+        return until_stop(stream_text(self.encoder, written, ids), [stops] if isinstance(stops, str) else stops)
 
     @overload
     def score(self, texts: str, **options: Unpack[ScoreOptions]) -> TextScore: ...
@@ -104,11 +104,11 @@ class GPT2(NamedTuple):
         return features(self, texts, **options)
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
-        """The prompt's ids; of an empty one the token that begins a text.
+        """The prompt's ids, after the token that the vocabulary puts before every text; of an empty one `bos_token`.
 
         Raises `PicoGPTError` for an empty prompt where the model has no such token.
         """
-        if ids := self.encoder.encode(prompt, allowed_special=allowed_special):
+        if ids := begun(self.encoder, self.encoder.encode(prompt, allowed_special=allowed_special)):
             return ids
         if self.encoder.bos_token is None:
             raise PicoGPTError("the prompt is empty, and this model has no token that begins a text; give it a word")

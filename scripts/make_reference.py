@@ -59,6 +59,12 @@ ONE_TOKEN = {
     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
     "special_tokens": {},
 }
+BEFORE = {
+    "type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "<pad>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {"<pad>": {"id": "<pad>", "ids": [1024], "tokens": ["<pad>"]}},
+}
 # what lies beside vocab.json and merges.txt, or of tokenizer.json what is not the vocabulary and the merges
 ADDED: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -77,6 +83,19 @@ ADDED: dict[str, dict[str, Any]] = {
     },
     "another end": {"tokenizer_config": {"eos_token": "</s>", "extra_special_tokens": ["<x>"]}},
     "an ordinary token has a role": {"tokenizer_config": {"pad_token": "!", "sep_token": "th"}},
+    "a token before, as the config says": {
+        "tokenizer_config": {"add_bos_token": True, "bos_token": "<s>"},
+        "added_tokens": WORDS,
+    },
+    "tokens before and after, as the config says": {"tokenizer_config": {"add_bos_token": True, "add_eos_token": True}},
+    "a token before, as tokenizer.json says": {
+        "tokenizer": {"added_tokens": [{"id": 1023, **END}, {"id": 1024, **PAD}], "post_processor": BEFORE},
+        "tokenizer_config": {"tokenizer_class": "GPT2Tokenizer", "add_bos_token": False},
+    },
+    "the config says nothing beside tokenizer.json": {
+        "tokenizer": {"added_tokens": [{"id": 1023, **END}]},
+        "tokenizer_config": {"tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "add_eos_token": True},
+    },
     "a space before": {"tokenizer_config": {"add_prefix_space": True}, "added_tokens": WORDS},
     "tokenizer.json": {"tokenizer": {"added_tokens": [{"id": 1023, **END}, {"id": 1024, **SEP}]}},
     "tokenizer.json and the older files": {

@@ -27,6 +27,7 @@ from picogpt.checkpoints.variants import EPSILON, config_of, named_arrays
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import replacing
 from picogpt.tokenizers import ByteLevelBPE, Tokenizer, bpe_files
+from picogpt.tokenizers.template import Around
 from picogpt.types import HParams, Params
 
 ARCHITECTURE = "general.architecture"
@@ -40,6 +41,7 @@ NUMBERS = {  # ours -> theirs
 NORM = "gpt2.attention.layer_norm_epsilon"
 KIND, CUT, TOKENS, MERGES = (f"tokenizer.ggml.{name}" for name in ("model", "pre", "tokens", "merges"))
 TYPES = "tokenizer.ggml.token_type"
+BEGINS, ADDS_BEGIN = "tokenizer.ggml.bos_token_id", "tokenizer.ggml.add_bos_token"
 NORMAL, CONTROL, UNUSED = 1, 3, 5
 LAYERS = {  # Hugging Face's names -> theirs
     "wte": "token_embd",
@@ -124,7 +126,11 @@ def read_encoder(place: Path) -> Tokenizer:
     ids = {token: i for i, token in enumerate(tokens)}
     if len(ids) < len(tokens):
         raise PicoGPTError(f"{path} has a token twice")
-    return ByteLevelBPE(*bpe_files.combine(bpe_files.check_vocab(ids, path), enumerate(merges, 1), path, path, "merge"))
+    begin = facts.get(BEGINS) if facts.get(ADDS_BEGIN) is True else None
+    if not (begin is None or (isinstance(begin, int) and 0 <= begin < len(tokens))):
+        raise PicoGPTError(f"{path} puts the token {shown(begin)} before every text ({BEGINS}), which there is not")
+    vocabulary = bpe_files.combine(bpe_files.check_vocab(ids, path), enumerate(merges, 1), path, path, "merge")
+    return ByteLevelBPE(*vocabulary._replace(around=Around(begin)))
 
 
 def is_text(value: Any) -> bool:
@@ -171,14 +177,15 @@ def vocabulary(encoder: ByteLevelBPE, n_vocab: int) -> dict[str, tuple[int, Any]
     names = list(encoder.decoder.values())
     padding = [f"[PAD{i}]" for i in range(len(names), n_vocab)]
     special = set(encoder.special_tokens.values())
-    end = encoder.eot_token
-    ends = {} if end is None else {f"tokenizer.ggml.{name}_token_id": (U32, end) for name in ("bos", "eos")}
+    begin, end = encoder.around.begin, encoder.eot_token
+    ends = {} if end is None else {BEGINS: (U32, end), "tokenizer.ggml.eos_token_id": (U32, end)}
+    ends |= {} if begin is None else {BEGINS: (U32, begin)}
     return {
         KIND: (STRING, "gpt2"),
         CUT: (STRING, "gpt-2"),
         TOKENS: (STRING, names + padding),
         TYPES: (I32, [CONTROL if i in special else NORMAL for i in range(len(names))] + [UNUSED] * len(padding)),
         MERGES: (STRING, [f"{names[left]} {names[right]}" for left, right in encoder.merges]),
-        "tokenizer.ggml.add_bos_token": (BOOL, False),
+        ADDS_BEGIN: (BOOL, begin is not None),
         **ends,
     }

@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
+    from picogpt.tokenizers import token_bytes
+
     args = parser().parse_args(argv)
     text = read_input(args)
     tokenizer = find_tokenizer(args.model, args.models_dir)
@@ -52,7 +54,7 @@ def main(argv: list[str]) -> int:
     if args.ids:
         print(*ids)
     elif args.json:
-        tokens = [tokenizer.decode([i]) for i in ids]
+        tokens = [piece.decode("utf-8", "replace") for piece in token_bytes(tokenizer, ids)]
         print(json.dumps({**counts, "ids": ids, "tokens": tokens}, ensure_ascii=False, allow_nan=False))
     else:
         print(show(tokenizer, ids, in_colour()))
@@ -88,7 +90,9 @@ def find_tokenizer(model: str, models_dir: str | None) -> Tokenizer:
 
 def show(tokenizer: Tokenizer, ids: list[int], colour: bool) -> str:
     """The text with its tokens told apart; a line of the text is a line here."""
-    pieces = [visible(tokenizer.decode_bytes([i])) for i in ids]
+    from picogpt.tokenizers import token_bytes
+
+    pieces = [visible(piece) for piece in token_bytes(tokenizer, ids)]
     if pieces:
         pieces[-1] = pieces[-1].removesuffix("\n")  # print adds one
     if not colour:

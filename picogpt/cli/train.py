@@ -257,7 +257,7 @@ def finish(run: Run) -> None:
         rng=run.settings.seed,
         eot_token=run.tokenizer.eos_tokens,
     )
-    for piece in stream_text(run.tokenizer, sample):
+    for piece in stream_text(run.tokenizer, sample, prompt):
         print(piece, end="", flush=True)
     print()
     print(f"saved in {run.out}", file=sys.stderr)

@@ -20,9 +20,11 @@ BATCH_SIZE = 32  # rows decoded side by side
 
 
 def prompt_ids(prompt: str, args: argparse.Namespace, model: GPT2) -> list[int]:
-    """The prompt's ids; without any text, the token that begins a text."""
+    """The prompt's ids, after those with which every text begins; without any text, the token that begins one."""
+    from picogpt.tokenizers import begun
+
     if ids := encode(model.encoder, prompt, args.special):
-        return ids
+        return begun(model.encoder, ids)
     return model.prompt_ids("")
 
 
@@ -65,7 +67,7 @@ class Stream:
         from picogpt.decoding.stopping import until_stop
         from picogpt.tokenizers import stream_text
 
-        return until_stop(stream_text(self.model.encoder, self.chosen()), self.args.stop)
+        return until_stop(stream_text(self.model.encoder, self.chosen(), self.ids), self.args.stop)
 
     def chosen(self) -> Iterator[int]:
         from picogpt.decoding.loop import decode
@@ -126,11 +128,16 @@ def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Opt
     """A record for each continuation; after Ctrl-C for what there is of each."""
     from picogpt.decoding.loop import decode
     from picogpt.decoding.stopping import until_stop
+    from picogpt.tokenizers import inner_bytes, stream_text
 
     encoder = model.encoder
     ids = [prompt_ids(prompt, args, model) for prompt in prompts]
     tokens: list[list[Token]] = [[] for _ in range(len(ids) * args.n_samples)]
     interrupted = None
+
+    def text_of(token: int) -> str:
+        return inner_bytes(encoder, token).decode("utf-8", "replace")
+
     try:
         options = {**options, "n_samples": args.n_samples, "n_top": (args.logprobs or 0) if args.json else None}
         for token in decode(ids, model.params, model.hparams["n_head"], args.n_tokens, **options):
@@ -138,17 +145,18 @@ def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Opt
     except KeyboardInterrupt as error:
         interrupted = error
     for name, row in enumerate(tokens):
-        text = encoder.decode(token.id for token in row if token.finish_reason != "eos")
+        number = name // args.n_samples
+        text = stream_text(encoder, [token.id for token in row if token.finish_reason != "eos"], ids[number])
         yield {
-            "prompt": prompts[name // args.n_samples],
-            "text": "".join(until_stop([text], args.stop)),
+            "prompt": prompts[number],
+            "text": "".join(until_stop(text, args.stop)),
             "finish_reason": row[-1].finish_reason if row else (None if interrupted else "length"),
             "tokens": [
                 {
                     "id": token.id,
-                    "text": encoder.decode([token.id]),
+                    "text": text_of(token.id),
                     "logprob": token.logprob,
-                    "top": [{"id": i, "text": encoder.decode([i]), "logprob": logprob} for i, logprob in token.top],
+                    "top": [{"id": i, "text": text_of(i), "logprob": logprob} for i, logprob in token.top],
                 }
                 for token in row
             ],
@@ -160,10 +168,12 @@ def rows(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Opt
 def beams(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Options) -> Iterator[dict[str, Any]]:
     """A record for each of the best continuations."""
     from picogpt.decoding.beam import beam_search
+    from picogpt.tokenizers import inner_bytes, stream_text
 
     for prompt in prompts:
+        ids = prompt_ids(prompt, args, model)
         for beam in beam_search(
-            prompt_ids(prompt, args, model),
+            ids,
             model.params,
             model.hparams["n_head"],
             args.n_tokens,
@@ -176,8 +186,10 @@ def beams(prompts: list[str], args: argparse.Namespace, model: GPT2, options: Op
         ):
             yield {
                 "prompt": prompt,
-                "text": model.encoder.decode(beam.ids),
+                "text": "".join(stream_text(model.encoder, beam.ids, ids)),
                 "finish_reason": beam.finish_reason,
                 "score": beam.score,
-                "tokens": [{"id": i, "text": model.encoder.decode([i])} for i in beam.ids],
+                "tokens": [
+                    {"id": i, "text": inner_bytes(model.encoder, i).decode("utf-8", "replace")} for i in beam.ids
+                ],
             }

@@ -95,6 +95,11 @@ def ask_revision(hub: str, repository: str, revision: str, policy: RetryPolicy) 
         except BrokenTransferError as error:
             if n_failures == policy.tries:
                 raise NetworkError(f"{place}: {error}; run the same command again later") from error
+    return read_answer(answer, place)
+
+
+def read_answer(answer: bytes, place: str) -> Revision:
+    """The revision that the hub's answer describes."""
     try:
         return described(parse_json(answer.decode(), place))
     except (PicoGPTError, ValueError, TypeError, KeyError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from picogpt.inspection.lens import LogitLens, log_softmax
 from picogpt.inspection.sources import source_lines
 from picogpt.inspection.targets import token_texts
 from picogpt.inspection.trace import Trace
-from picogpt.tokenizers import Tokenizer
+from picogpt.tokenizers import Tokenizer, inner_bytes
 from picogpt.types import Array, Ids
 
 Row = dict[str, Any]  # column -> value
@@ -22,6 +23,11 @@ def token_rows(encoder: Tokenizer, ids: Ids) -> list[Row]:
     """The tokens of a prompt, `[n_seq]`."""
     texts = token_texts(encoder, ids)
     return [{"id": int(i), "token": text} for i, text in zip(ids, texts, strict=True)]
+
+
+def token_row(encoder: Tokenizer, token: int) -> Row:
+    """A token that could follow."""
+    return {"id": int(token), "token": inner_bytes(encoder, int(token)).decode("utf-8", "replace")}
 
 
 def lens_rows(encoder: Tokenizer, lens: LogitLens) -> list[list[list[Row]]]:
@@ -34,7 +40,7 @@ def lens_rows(encoder: Tokenizer, lens: LogitLens) -> list[list[list[Row]]]:
 
 def likely_rows(encoder: Tokenizer, ids: Ids, probabilities: Array) -> list[Row]:  # [k], [k]
     """Tokens with their probabilities."""
-    rows = token_rows(encoder, ids)
+    rows = map(partial(token_row, encoder), ids)
     return [{**row, "probability": float(p)} for row, p in zip(rows, probabilities, strict=True)]
 
 
@@ -42,7 +48,7 @@ def attribution_rows(values: Trace, model: Model, target: int) -> Row:
     """What each part adds to the target's logit after the last token."""
     parts = direct_logit_attribution(values, model.params, model.hparams["n_head"], target)
     return {
-        **token_rows(model.encoder, np.array([target]))[0],
+        **token_row(model.encoder, target),
         "logit": float(parts.logit),
         **{name: np.asarray(part).tolist() for name, part in parts._asdict().items()},
     }
@@ -55,7 +61,7 @@ def change_rows(encoder: Tokenizer, before: Array, after: Array, k: int) -> list
     order = best[np.argsort(-of_before[best], kind="stable")]
     return [
         {**row, "before": float(of_before[i]), "after": float(of_after[i])}
-        for row, i in zip(token_rows(encoder, order), order, strict=True)
+        for row, i in zip(map(partial(token_row, encoder), order), order, strict=True)
     ]
 
 

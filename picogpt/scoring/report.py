@@ -169,6 +169,14 @@ class Scorer:
             raise PicoGPTError(f"nothing to score: the text has {'one token' if ids else 'no tokens'}")
         return ids
 
+    def _n_decoded(self, prefix: str) -> int:
+        """The bytes of a text as its tokens spell it: a vocabulary may normalize it."""
+        try:
+            ids = self.encoder.encode(prefix, self.allowed_special, self.disallowed_special)
+        except PicoGPTError:  # it ends within a word, and words are tokens
+            return n_bytes(prefix)
+        return len(self.encoder.decode_bytes(ids))
+
     def score(self, texts: Sequence[str]) -> list[TextScore]:
         """The scores of texts, in their order; raises `PicoGPTError` with the number of a text that has none."""
         encoded = []
@@ -214,10 +222,10 @@ class Scorer:
         texts = [self.encode(prefix + choice) for choice in choices]
         if not texts:
             return []
-        n_shared, n_read = 0, 0
+        n_prefix, n_shared, n_read = self._n_decoded(prefix), 0, 0
         for tokens, piece in zip(zip(*texts, strict=False), token_bytes(self.encoder, texts[0]), strict=False):
             n_read += len(piece)
-            if len(set(tokens)) > 1 or n_read > n_bytes(prefix):
+            if len(set(tokens)) > 1 or n_read > n_prefix:
                 break
             n_shared += 1
         context = [*self.bos, *texts[0][:n_shared]]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from picogpt.errors import PicoGPTError
 from picogpt.scoring.tokens import TokenScores
-from picogpt.tokenizers import Tokenizer, token_bytes
+from picogpt.tokenizers import Tokenizer, inner_bytes, token_bytes
 
 
 class Word(NamedTuple):
@@ -46,13 +46,17 @@ def beginnings(tokenizer: Tokenizer, n_vocab: int) -> npt.NDArray[np.float32]:  
     The tokens that end a text, after which no word continues, are in both. Raises `PicoGPTError` when no token begins
     with whitespace, since then nothing tells where a word ends.
     """
-    spaced = np.array([tokenizer.decode_bytes([i])[:1].isspace() for i in range(min(tokenizer.unused.start, n_vocab))])
+    spaced = np.array([begins_word(tokenizer, i) for i in range(min(tokenizer.unused.start, n_vocab))])
     if not spaced.any():
         raise PicoGPTError("the correction for beginnings of words needs a vocabulary with whitespace in its tokens")
     sets = np.zeros((n_vocab, 2), np.float32)
     sets[: len(spaced), 0], sets[: len(spaced), 1] = spaced, ~spaced
     sets[list(tokenizer.eos_tokens)] = 1
     return sets
+
+
+def begins_word(tokenizer: Tokenizer, token: int) -> bool:
+    return inner_bytes(tokenizer, token)[:1].isspace()
 
 
 def word_surprisals(
@@ -70,14 +74,13 @@ def word_surprisals(
     """
     n_before = len(scores.logprob) + 1 - len(ids)  # 1 with an end-of-text token in front, else 0
     surprisals = np.concatenate([np.full(1 - n_before, np.nan), -scores.logprob])
-    pieces = list(token_bytes(tokenizer, ids)) if corrected else []
 
     def log_begins(token: int) -> float:
         """That at this token a word begins, in the way in which the word that is there does begin."""
         place = token - 1 + n_before
         if place < 0:
             return np.nan
-        spaced = token == len(ids) or pieces[token][:1].isspace()
+        spaced = token == len(ids) or begins_word(tokenizer, ids[token])
         return float(scores.log_mass[place, 0 if spaced else 1])
 
     result = []

@@ -141,7 +141,8 @@ class Generation:
     def text(self, prompt: Prompt, stops: Sequence[str]) -> Text:
         encoder = self.served.model.encoder
         is_counted = self.n_top is not None and not self.echo
-        return Text(encoder, stops, len(encoder.decode(prompt.ids)) if is_counted else 0)
+        offset = len(encoder.decode(prompt.ids)) if is_counted else 0
+        return Text(encoder, stops, offset, () if self.echo else prompt.ids)
 
     @property
     def usage(self) -> dict[str, int]:

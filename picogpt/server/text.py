@@ -37,11 +37,15 @@ class Entry(NamedTuple):
 
 
 class Text:
-    """The text of one continuation while it is written; with `echo`, of the prompt before it."""
+    """The text of one continuation while it is written; with `echo`, of the prompt before it.
 
-    def __init__(self, encoder: Tokenizer, stops: Sequence[str], offset: int = 0) -> None:
+    Without, what continues a `prompt` is what is added to its text.
+    """
+
+    def __init__(self, encoder: Tokenizer, stops: Sequence[str], offset: int = 0, prompt: Sequence[int] = ()) -> None:
         self.encoder, self.offset = encoder, offset  # the characters before what is shown
-        self.bytes, self.characters, self.until_stop = TokenBytes(encoder), whole_characters(), UntilStop(stops)
+        self.bytes, self.characters = TokenBytes(encoder, prompt), whole_characters()
+        self.until_stop = UntilStop(stops)
         self.n_read = self.n_shown = 0  # characters
         self.n_tokens = 0  # that were decoded
         self.held: list[Entry] = []

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from picogpt.errors import PicoGPTError
 from picogpt.tokenizers import bpe_files, ends, unigram_files, vocabulary
-from picogpt.tokenizers.added import TOKENIZER_CONFIG
-from picogpt.tokenizers.base import SpecialTokens, TokenIds, Tokenizer, stream_text, token_bytes
+from picogpt.tokenizers.base import SpecialTokens, TokenIds, Tokenizer, begun, inner_bytes, stream_text, token_bytes
 from picogpt.tokenizers.bpe import ByteLevelBPE
 from picogpt.tokenizers.bpe_trainer import train_bpe
 from picogpt.tokenizers.char import CharTokenizer
@@ -32,6 +31,8 @@ __all__ = [
     "UnigramTokenizer",
     "WhitespaceTokenizer",
     "WordTokenizer",
+    "begun",
+    "inner_bytes",
     "load_tokenizer",
     "stream_text",
     "token_bytes",
@@ -45,7 +46,8 @@ FILE_NAMES = [
     *bpe_files.FILE_NAMES,
     *unigram_files.SPIECE_NAMES,
 ]  # the files that can hold a vocabulary
-SAVED_FILES = [*FILE_NAMES, TOKENIZER_CONFIG, ends.GENERATION_CONFIG]  # all that saving a tokenizer may write
+BESIDE = unigram_files.BESIDE  # the settings that may lie beside a vocabulary
+SAVED_FILES = [*FILE_NAMES, *BESIDE, ends.GENERATION_CONFIG]  # all that saving a tokenizer may write
 
 
 def load_tokenizer(directory: str | Path, n_vocab: int | None = None) -> Tokenizer:
@@ -90,5 +92,4 @@ def vocabulary_files(directory: str | Path) -> list[str]:
 
 def tokenizer_files(directory: str | Path) -> list[str]:
     """The names of the files in `directory` that make a tokenizer: the vocabulary, and what was added to it."""
-    names = [TOKENIZER_CONFIG] if Path(directory, TOKENIZER_CONFIG).exists() else []
-    return [*vocabulary_files(directory), *names]
+    return [*vocabulary_files(directory), *(name for name in BESIDE if Path(directory, name).exists())]

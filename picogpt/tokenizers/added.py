@@ -7,23 +7,24 @@ meanings are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_object
 from picogpt.tokenizers.base import END_OF_TEXT
+from picogpt.tokenizers.template import Around
 
 TOKENIZER_JSON, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 SPECIAL_TOKENS_MAP, ADDED_TOKENS = "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 EXTRA, OLD_EXTRA = "extra_special_tokens", "additional_special_tokens"  # two names of a list
+OPTIONS = ("single_word", "lstrip", "rstrip")
 LISTED = "added_tokens_decoder"
 OWN_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")  # all that they know is in tokenizer.json
 MOST_PAIRS, LONGEST = 1 << 20, 200  # that are compared, a second's work; what models have is far from either
-LEAVE_OUT = "picogpt reads a text as it is: take that out, and write the tokens in the text"
 
 
 class AddedToken(NamedTuple):
@@ -31,6 +32,7 @@ class AddedToken(NamedTuple):
     special: bool
     first: bool  # found before the others, in all of the text
     id: int | None  # as a file says
+    options: frozenset[str]  # those of `OPTIONS` that it has
 
 
 class Settings(NamedTuple):
@@ -45,46 +47,71 @@ class Settings(NamedTuple):
 
     @classmethod
     def read(cls, directory: Path) -> Settings:
-        """Raises `PicoGPTError` for what picogpt does not do."""
+        """What there is beside a byte-level BPE vocabulary; raises `PicoGPTError` for what picogpt does not do."""
+        settings = cls.read_any(directory)
+        name = settings.config.get("tokenizer_class")
+        if name not in (*OWN_CLASSES, *GENERIC_CLASSES):
+            path = directory / TOKENIZER_CONFIG
+            raise PicoGPTError(f"{path} says that the ids are those of {shown(name)}, which picogpt does not read")
+        return settings._replace(is_generic=(directory / TOKENIZER_JSON).is_file() and name in GENERIC_CLASSES)
+
+    @classmethod
+    def read_any(cls, directory: Path) -> Settings:
+        """What there is beside a vocabulary of any kind, of which the files alone say what its tokens' roles are."""
 
         def content(name: str) -> dict[str, Any]:
             return read_object(directory / name) if (directory / name).is_file() else {}
 
         config, path = content(TOKENIZER_CONFIG), directory / TOKENIZER_CONFIG
-        name = config.get("tokenizer_class")
-        if name not in (*OWN_CLASSES, *GENERIC_CLASSES):
-            raise PicoGPTError(f"{path} says that the ids are those of {shown(name)}, which picogpt does not read")
-        has_json = (directory / TOKENIZER_JSON).is_file()  # which says it in its own way, and then counts
-        for key in () if has_json else ("add_bos_token", "add_eos_token"):
-            if config.get(key):
-                raise PicoGPTError(f"{path} puts a token at every text's end or beginning ({key}); {LEAVE_OUT}")
         prefix_space = config.get("add_prefix_space")
         if prefix_space not in (None, True, False):
             raise PicoGPTError(f"{path}: add_prefix_space should be true or false, not {shown(prefix_space)}")
         old = LISTED not in config  # else the two older files do not count
         roles = content(SPECIAL_TOKENS_MAP) if old else {}
         added = content(ADDED_TOKENS) if old else {}
-        return cls(directory, config, roles, added, has_json and name in GENERIC_CLASSES, prefix_space)
+        return cls(directory, config, roles, added, is_generic=True, prefix_space=prefix_space)
 
     def added_tokens(self, ids: dict[str, int], in_tokenizer_json: Sequence[Any] = ()) -> dict[str, bool]:
         """The tokens that are found in the text itself, and whether they are special; those that are new get ids.
 
         Raises `PicoGPTError` where a file gives a token another id than the next one, or asks for what is not done.
         """
-        with_roles = [self._token(value, special=True) for value in self._role_values()]
         found: dict[str, AddedToken] = {}
-        for token in (*self._listed(in_tokenizer_json), *with_roles):
+        for token in self.tokens(in_tokenizer_json):
+            for option in OPTIONS:
+                if option in token.options:
+                    raise PicoGPTError(
+                        f"{self.directory}: the token {shown(token.content)} has {option}, which picogpt does not do"
+                    )
             known = found.setdefault(token.content, token)
             if token.special and not known.special:
                 found[token.content] = known._replace(special=True)
-            i = ids.setdefault(token.content, len(ids))
-            if token.id not in (None, i):
-                raise PicoGPTError(
-                    f"{self.directory} gives the added token {shown(token.content)} the id {token.id}, but {i} is "
-                    f"what transformers reads: added tokens have the ids after the vocabulary's, without a gap"
-                )
+            self.check_id(token, ids.setdefault(token.content, len(ids)))
         check_overlaps(found.values())
         return {name: token.special for name, token in found.items()}
+
+    def check_id(self, token: AddedToken, i: int) -> None:
+        """Raise `PicoGPTError` where a file gives the token another id than this."""
+        if token.id not in (None, i):
+            raise PicoGPTError(
+                f"{self.directory} gives the added token {shown(token.content)} the id {token.id}, but {i} is "
+                f"what transformers reads: added tokens have the ids after the vocabulary's, without a gap"
+            )
+
+    def around(self, ids: Mapping[str, int]) -> Around:
+        """The tokens around a text where there is no tokenizer.json, which says it in its own way, and then counts."""
+        roles = self.config | self.roles
+
+        def token(key: str, role: str) -> int | None:
+            entry = as_entry(roles.get(role, END_OF_TEXT)) if self.config.get(key) else None
+            return None if entry is None else ids[entry["content"]]
+
+        return Around(token("add_bos_token", "bos_token"), token("add_eos_token", "eos_token"))
+
+    def tokens(self, in_tokenizer_json: Sequence[Any] = ()) -> list[AddedToken]:
+        """The tokens that the files name, in the order in which they are added: those with ids, those with roles."""
+        with_roles = [self._token(value, special=True) for value in self._role_values()]
+        return [*self._listed(in_tokenizer_json), *with_roles]
 
     def _listed(self, in_tokenizer_json: Sequence[Any]) -> list[AddedToken]:
         """The tokens that the files list with their ids, in the order in which they are added."""
@@ -134,12 +161,10 @@ class Settings(NamedTuple):
             raise PicoGPTError(f"{path} has an added token without text: {shown(value)}")
         if id is not None and not (type(id) is int or (isinstance(id, str) and id.isdecimal() and len(id) < 10)):
             raise PicoGPTError(f"{path}: {shown(content)} has the id {shown(id)}, which should be a whole number")
-        for option in ("single_word", "lstrip", "rstrip"):
-            if entry.get(option):
-                raise PicoGPTError(f"{path}: the token {shown(content)} has {option}, which picogpt does not do")
         special = special or bool(entry.get("special", False))
         first = not entry.get("normalized", not special)
-        return AddedToken(content, special, first, None if id is None else int(id))
+        options = frozenset(option for option in OPTIONS if entry.get(option))
+        return AddedToken(content, special, first, None if id is None else int(id), options)
 
 
 class Role(NamedTuple):

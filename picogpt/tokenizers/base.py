@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from picogpt.errors import PicoGPTError
 from picogpt.files import write_texts
+from picogpt.tokenizers.template import NOTHING, Around
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
@@ -26,7 +27,8 @@ class Tokenizer(Protocol):
     """
 
     n_vocab: int  # how many ids there are
-    bos_token: int | None  # the id that stands before a text
+    begin_token: int | None  # the id that is put before every text, a prompt as well; of most vocabularies none
+    bos_token: int | None  # the id that stands before a text that is scored, and in place of an empty one
     eos_tokens: tuple[int, ...]  # the ids that end one
 
     @property
@@ -78,17 +80,18 @@ def write_vocabulary(texts: Mapping[Path, str]) -> None:
 class TokenIds:
     """What a tokenizer knows of its ids but for their text.
 
-    Until files say otherwise, `<|endoftext|>` stands before a text and after it, and every id has a token. `added` are
-    the ids that the model may lack: of tokens that no ordinary text has.
+    Until files say otherwise, `<|endoftext|>` stands before a text and after it, or the tokens that the vocabulary puts
+    `around` one, and every id has a token. `added` are the ids that the model may lack: of tokens that no ordinary text
+    has.
     """
 
-    begin_token: int | None = None  # the token that the vocabulary's own file puts before a text
-
-    def __init__(self, n_tokens: int, added: Collection[int], eot_token: int | None) -> None:
+    def __init__(self, n_tokens: int, added: Collection[int], eot_token: int | None, around: Around = NOTHING) -> None:
         self.n_tokens = self.n_vocab = n_tokens
         self.added_ids = frozenset(added)
-        self.bos_token = eot_token
-        self.eos_tokens: tuple[int, ...] = () if eot_token is None else (eot_token,)
+        end = eot_token if around.end is None else around.end
+        self.eos_tokens: tuple[int, ...] = () if end is None else (end,)
+        self.begin_token = around.begin
+        self.begin_text()
 
     @property
     def unused(self) -> range:
@@ -103,12 +106,13 @@ class TokenIds:
             )
         self.n_vocab = max(self.n_tokens, n_vocab)
         self.eos_tokens = tuple(token for token in self.eos_tokens if token < n_vocab)
+        if self.begin_token is not None and self.begin_token >= n_vocab:
+            self.begin_token = None
         self.begin_text()
 
     def begin_text(self, token: int | None = None) -> None:
-        """Let this token stand before a text, or what the vocabulary's file puts there, or else an end."""
-        known = [i for i in (token, self.begin_token, *self.eos_tokens) if i is not None and i < self.n_vocab]
-        self.bos_token = known[0] if known else None
+        """Let the token that is put before every text stand there, or else this one, or else one that ends a text."""
+        self.bos_token = next((i for i in (self.begin_token, token, *self.eos_tokens) if i is not None), None)
 
     def used(self, ids: Iterable[int]) -> list[int]:
         """The ids that have a token; raises `PicoGPTError` for one outside 0 to n_vocab − 1."""
@@ -181,11 +185,14 @@ def cut_at_special_tokens(
 
 
 class TokenBytes:
-    """What each token adds to the text, one by one; joined, the pieces are `tokenizer.decode_bytes(ids)`."""
+    """What each token adds to the text, one by one; joined, the pieces are `tokenizer.decode_bytes(ids)`.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    After the ids of a `prompt` they are what is added to its text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self.tokenizer = tokenizer
-        self.before: list[int] = []  # the last token, on which the next one's bytes may depend
+        self.before = list(prompt[-1:])  # the last token, on which the next one's bytes may depend
 
     def of(self, token: int) -> bytes:
         """What the token would add."""
@@ -199,9 +206,9 @@ class TokenBytes:
         return added
 
 
-def token_bytes(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[bytes]:
+def token_bytes(tokenizer: Tokenizer, ids: Iterable[int], prompt: Sequence[int] = ()) -> Iterator[bytes]:
     """`TokenBytes` of all ids, as they come."""
-    return map(TokenBytes(tokenizer).add, ids)
+    return map(TokenBytes(tokenizer, prompt).add, ids)
 
 
 def whole_characters() -> codecs.IncrementalDecoder:
@@ -209,13 +216,24 @@ def whole_characters() -> codecs.IncrementalDecoder:
     return codecs.getincrementaldecoder("utf-8")(errors="replace")
 
 
-def stream_text(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
+def begun(tokenizer: Tokenizer, ids: Iterable[int]) -> list[int]:
+    """The ids after the token that is put before every text, where the vocabulary has one."""
+    return [*([] if tokenizer.begin_token is None else [tokenizer.begin_token]), *ids]
+
+
+def inner_bytes(tokenizer: Tokenizer, token: int) -> bytes:
+    """What a token adds within a text, where another stands before it."""
+    return next(token_bytes(tokenizer, [token], [token]))
+
+
+def stream_text(tokenizer: Tokenizer, ids: Iterable[int], prompt: Sequence[int] = ()) -> Iterator[str]:
     """The text of `ids`, piece by piece as they come; joined, the pieces are `tokenizer.decode(ids)`.
 
-    A character is held back until its last byte is there, so no piece ends in half a character.
+    After the ids of a `prompt` they are what is added to its text. A character is held back until its last byte is
+    there, so no piece ends in half a character.
     """
     decoder = whole_characters()
-    for added in token_bytes(tokenizer, ids):
+    for added in token_bytes(tokenizer, ids, prompt):
         if piece := decoder.decode(added):
             yield piece
     if rest := decoder.decode(b"", final=True):

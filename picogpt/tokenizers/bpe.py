@@ -23,6 +23,7 @@ import regex
 
 from picogpt.tokenizers import bpe_files, ends
 from picogpt.tokenizers.base import END_OF_TEXT, Layout, SpecialTokens, TokenIds, cut_at_special_tokens
+from picogpt.tokenizers.template import NOTHING, Around
 
 # A contraction's end, or letters, digits or other signs with the space before them, or white space. What is a letter
 # or a digit is a matter of the Unicode version: libraries differ on characters that are newer than one of them; see
@@ -50,7 +51,8 @@ class ByteLevelBPE(TokenIds):
     `tokens[id]` are a token's bytes. `merges` are pairs of ids, the first learned first; a pair's bytes together are
     a token too. `special_tokens` have an id but are not made by merges: `encode` finds them in the text itself. So it
     does with `added_tokens`, and always: they were added to a vocabulary as words of ordinary text. With `prefix_space`
-    a space is put before text that begins without one.
+    a space is put before text that begins without one. `around` are the ids that belong around a text, which `encode`
+    leaves out.
     """
 
     def __init__(
@@ -60,14 +62,16 @@ class ByteLevelBPE(TokenIds):
         special_tokens: Mapping[str, int],
         added_tokens: Mapping[str, int] | None = None,
         prefix_space: bool = False,
+        around: Around = NOTHING,
     ) -> None:
         self.tokens = list(tokens)
         self.merges = list(merges)
         self.special_tokens = dict(special_tokens)
         self.added_tokens = dict(added_tokens or {})
         self.prefix_space = prefix_space
+        self.around = around
         unmade = set(special_tokens.values()) | self._vocabulary.unmade_added_ids()
-        super().__init__(len(tokens), unmade, self.eot_token)
+        super().__init__(len(tokens), unmade, self.eot_token, around)
         self._ids = {token: i for i, token in enumerate(tokens) if i not in unmade}
         self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
         self._byte_ids = [self._ids[bytes([b])] for b in range(256)]
@@ -95,7 +99,9 @@ class ByteLevelBPE(TokenIds):
 
     @property
     def _vocabulary(self) -> bpe_files.Vocabulary:
-        return bpe_files.Vocabulary(self.tokens, self.merges, self.special_tokens, self.added_tokens, self.prefix_space)
+        return bpe_files.Vocabulary(
+            self.tokens, self.merges, self.special_tokens, self.added_tokens, self.prefix_space, self.around
+        )
 
     @cached_property
     def encoder(self) -> dict[str, int]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import read_bounded, read_json
-from picogpt.tokenizers.added import LEAVE_OUT, TOKENIZER_CONFIG, TOKENIZER_JSON, Settings
+from picogpt.tokenizers.added import TOKENIZER_CONFIG, TOKENIZER_JSON, Settings
 from picogpt.tokenizers.base import (
     END_OF_TEXT,
     VOCABULARY_SIZE,
@@ -25,6 +25,7 @@ from picogpt.tokenizers.base import (
     is_special,
     write_vocabulary,
 )
+from picogpt.tokenizers.template import NOTHING, Around, read_template, template
 
 FILES: dict[Layout, tuple[str, str]] = {
     "openai": ("encoder.json", "vocab.bpe"),
@@ -41,6 +42,7 @@ class Vocabulary(NamedTuple):
     special_tokens: dict[str, int]
     added_tokens: dict[str, int]  # which are found in ordinary text before it is cut into words
     prefix_space: bool  # whether a space is put before text that begins without one
+    around: Around  # the tokens that are put around a text
 
     def names(self) -> list[str]:
         """The tokens as the files spell them, by id: a visible character for each byte, special tokens as they are."""
@@ -92,13 +94,21 @@ def read(directory: Path) -> Vocabulary:
     if not any(path.exists() for path in ours) and (path := directory / TOKENIZER_JSON).exists():
         source = read_tokenizer_json(path, settings)
         added = settings.added_tokens(source.ids, source.added_tokens)
-        return combine(source.ids, source.merges, path, path, "merge", added, source.prefix_space)
+        around = read_around(source.post_processor, source.ids, path)
+        return combine(source.ids, source.merges, path, path, "merge", added, source.prefix_space, around)
     for vocab_path, merges_path in (ours, theirs):
         if vocab_path.exists() or merges_path.exists():
             ids = check_vocab(read_json(vocab_path, VOCABULARY_SIZE), vocab_path)
             added = settings.added_tokens(ids)
             return combine(
-                ids, read_merges(merges_path), vocab_path, merges_path, "line", added, settings.prefix_space or False
+                ids,
+                read_merges(merges_path),
+                vocab_path,
+                merges_path,
+                "line",
+                added,
+                settings.prefix_space or False,
+                settings.around(ids),
             )
     if (directory / "vocab.txt").is_file():
         raise PicoGPTError(f"{directory / 'vocab.txt'} is WordPiece's vocabulary, BERT's, which picogpt does not read")
@@ -111,6 +121,7 @@ class TokenizerJson(NamedTuple):
     merges: list[tuple[int, str]]  # with their numbers, from 1
     added_tokens: list[Any]
     prefix_space: bool
+    post_processor: Any
 
 
 def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
@@ -126,7 +137,6 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
         merges = [(n, pair if isinstance(pair, str) else " ".join(pair)) for n, pair in enumerate(model["merges"], 1)]
         as_gpt2 &= all(isinstance(name, str) for name in model["vocab"])
         ids, added = dict(model["vocab"]), list(content.get("added_tokens", []))
-        surrounded = adds_tokens(content.get("post_processor"))
     except (AttributeError, KeyError, TypeError, ValueError):
         as_gpt2 = False
     if not as_gpt2:
@@ -135,9 +145,7 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
         raise PicoGPTError(
             f"{path} has add_prefix_space, and {TOKENIZER_CONFIG} does not say whether it counts; say it there"
         )
-    if surrounded:
-        raise PicoGPTError(f"{path} puts tokens around every text (post_processor); {LEAVE_OUT}")
-    return TokenizerJson(check_vocab(ids, path), merges, added, bool(prefix_space))
+    return TokenizerJson(check_vocab(ids, path), merges, added, bool(prefix_space), content.get("post_processor"))
 
 
 def kind_of(content: Any) -> str:
@@ -152,13 +160,11 @@ def kind_of(content: Any) -> str:
     return ""
 
 
-def adds_tokens(post_processor: Any) -> bool:
-    """Whether a tokenizer.json puts tokens around a text. ByteLevel here has to do with offsets only."""
-    if post_processor is None or post_processor["type"] == "ByteLevel":
-        return False
-    if post_processor["type"] == "Sequence":
-        return any(map(adds_tokens, post_processor["processors"]))
-    return post_processor["type"] != "TemplateProcessing" or any("Sequence" not in p for p in post_processor["single"])
+def read_around(post_processor: Any, ids: Mapping[str, int], path: Path) -> Around:
+    try:
+        return read_template(post_processor, ids, path)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise PicoGPTError(f"{path} has a post_processor that is damaged: {shown(post_processor)}") from error
 
 
 def check_vocab(ids: Any, path: Path) -> dict[str, int]:
@@ -193,6 +199,7 @@ def combine(
     place: str = "line",
     added: Mapping[str, bool] = MappingProxyType({}),
     prefix_space: bool = False,
+    around: Around = NOTHING,
 ) -> Vocabulary:
     """The vocabulary of tokens with their ids, and merges by line; raises `PicoGPTError` when they do not fit.
 
@@ -236,7 +243,7 @@ def combine(
             tokens[i] = tokens[i] or name.encode()
         except UnicodeEncodeError as error:  # half of a character, which JSON can name
             raise PicoGPTError(f"{ids_path}: token {shown(name)} (id {i}) cannot be written in UTF-8") from error
-    return Vocabulary(tokens, merges, special_tokens, added_tokens, prefix_space)
+    return Vocabulary(tokens, merges, special_tokens, added_tokens, prefix_space, around)
 
 
 def write(
@@ -253,7 +260,7 @@ def write(
     contents = {merges_name: "\n".join(["#version: 0.2", *map(" ".join, pairs), ""]), ids_name: json.dumps(ids)}
     if layout == "huggingface":
         contents[TOKENIZER_JSON] = json.dumps(tokenizer_json(vocabulary, ids, pairs), ensure_ascii=False)
-    if layout == "huggingface" or vocabulary.added_tokens or vocabulary.prefix_space:
+    if layout == "huggingface" or vocabulary.added_tokens or vocabulary.prefix_space or vocabulary.around != NOTHING:
         contents[TOKENIZER_CONFIG] = json.dumps(tokenizer_config(vocabulary, bos_token, eos_tokens), indent=2) + "\n"
     write_vocabulary({directory / name: content for name, content in contents.items()})
 
@@ -273,7 +280,7 @@ def tokenizer_json(vocabulary: Vocabulary, ids: dict[str, int], pairs: list[tupl
         "added_tokens": [{"id": i, **token} for i, token in added_entries(vocabulary).items()],
         "normalizer": None,
         "pre_tokenizer": byte_level,
-        "post_processor": None,
+        "post_processor": template(vocabulary.around, vocabulary.names()),
         "decoder": byte_level,
         "model": {"type": "BPE", "vocab": ids, "merges": pairs},
     }
@@ -285,6 +292,8 @@ def tokenizer_config(vocabulary: Vocabulary, bos_token: int | None, eos_tokens: 
     return {
         "tokenizer_class": "GPT2Tokenizer",
         "add_prefix_space": vocabulary.prefix_space,
+        "add_bos_token": vocabulary.around.begin is not None,
+        "add_eos_token": vocabulary.around.end is not None,
         "bos_token": None if bos_token is None else name_of.get(bos_token),
         "eos_token": name_of.get(eos_tokens[0]) if eos_tokens else None,
         "unk_token": END_OF_TEXT if END_OF_TEXT in vocabulary.special_tokens else None,

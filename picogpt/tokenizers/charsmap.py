@@ -9,8 +9,10 @@ Source: the double array is darts-clone's, whose `Details` say what the bits of 
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 
 from picogpt.errors import PicoGPTError
 
@@ -25,9 +27,11 @@ class CharsMap:
         size = struct.unpack_from("<I", data)[0] if len(data) >= 4 else 0
         if not size or size % 4 or size > len(data) - 4:
             raise PicoGPTError(f"{source}: the table of characters is damaged (precompiled_charsmap)")
-        self.units = struct.unpack_from(f"<{size // 4}I", data, 4)
+        self.units = array("I", data[4 : 4 + size])
+        if sys.byteorder == "big":
+            self.units.byteswap()
         self.replacements = data[4 + size :]
-        self.shortest = cache(self._shortest)
+        self.shortest = lru_cache(1 << 16)(self._shortest)
 
     def matches(self, text: bytes) -> Iterator[tuple[int, str]]:
         """The lengths of the beginnings of `text` that have a replacement, shortest first, and the replacements."""

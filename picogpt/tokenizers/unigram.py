@@ -21,6 +21,7 @@ from picogpt.tokenizers.base import Layout, SpecialTokens, TokenIds, cut_at_spec
 from picogpt.tokenizers.unigram_files import Vocabulary
 
 CACHE = 1 << 20  # characters of words whose ids are remembered
+LONGEST_CACHED = 100  # characters of one of them; where spaces do not divide, a word is all of the text
 
 
 class UnigramTokenizer(TokenIds):
@@ -29,9 +30,7 @@ class UnigramTokenizer(TokenIds):
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.special_tokens: Mapping[str, int] = vocabulary.special_tokens
-        super().__init__(len(vocabulary.pieces), self.special_tokens.values(), vocabulary.end_token)
-        self.begin_token = vocabulary.begin_token
-        self.begin_text()
+        super().__init__(len(vocabulary.pieces), self.special_tokens.values(), None, vocabulary.around)
         self._ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
         self._longest = max(map(len, vocabulary.scores), default=1)
         self._texts = vocabulary.texts
@@ -70,10 +69,12 @@ class UnigramTokenizer(TokenIds):
     def _ids_of_word(self, word: str) -> list[int]:
         ids = self._cache.get(word)
         if ids is None:
-            if self._cached > CACHE:
-                self._cache, self._cached = {}, 0
-            ids = self._cache[word] = [i for piece in self._best_pieces(word) for i in self._ids_of_piece(piece)]
-            self._cached += len(word)
+            ids = [i for piece in self._best_pieces(word) for i in self._ids_of_piece(piece)]
+            if len(word) <= LONGEST_CACHED:
+                if self._cached > CACHE:
+                    self._cache, self._cached = {}, 0
+                self._cache[word] = ids
+                self._cached += len(word)
         return ids
 
     def _ids_of_piece(self, piece: str) -> Sequence[int]:
@@ -98,7 +99,8 @@ class UnigramTokenizer(TokenIds):
             here = best[start]
             for end in range(start + 1, min(start + longest, len(word)) + 1):
                 score = scores.get(word[start:end])
-                if score is not None and (total := rounded(score + here)) > best[end]:
+                # rounding, which takes time, never brings a sum above a number that it was not above
+                if score is not None and score + here > best[end] and (total := rounded(score + here)) > best[end]:
                     best[end], start_of[end], is_known[end] = total, start, True
             if word[start] not in scores and (total := rounded(self.vocabulary.unknown_score + here)) > best[start + 1]:
                 best[start + 1], start_of[start + 1], is_known[start + 1] = total, start, False

@@ -18,13 +18,24 @@ import regex
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import check_size, parse_json, read_bounded, write_files
 from picogpt.protobuf import Message, messages, number, parse_message
-from picogpt.tokenizers.added import TOKENIZER_JSON
+from picogpt.tokenizers.added import (
+    ADDED_TOKENS,
+    SPECIAL_TOKENS_MAP,
+    TOKENIZER_CONFIG,
+    TOKENIZER_JSON,
+    AddedToken,
+    Settings,
+)
 from picogpt.tokenizers.base import VOCABULARY_SIZE
 from picogpt.tokenizers.charsmap import CharsMap
 from picogpt.tokenizers.normalizers import make_normalizer
+from picogpt.tokenizers.template import Around, read_template
 
 SPIECE_NAMES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+BESIDE = (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS)
 SPACE = "▁"
+LONGEST_PIECE = 1000  # characters, each of which takes time at each place of a text; SentencePiece's have 16
+MOST_PIECES = 1 << 20  # of SentencePiece's file, in which one may take two bytes
 UNKNOWN_PENALTY = 10.0  # below the unlikeliest piece; both programs have it
 IS_UNIGRAM = re.compile(r'"type"\s*:\s*"Unigram"')
 WHITE_SPACE = regex.compile(r"\p{White_Space}+")
@@ -32,13 +43,14 @@ BEFORE_SPACE = re.compile(f"(?={SPACE})")
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # types of a piece
+OWN_CLASSES = ("T5Tokenizer", "T5TokenizerFast")  # whose ids are SentencePiece's, but for `extra_ids` new ones
 MODEL_TYPES = {1: "Unigram", 2: "BPE", 3: "words", 4: "characters"}
 
 
 class Vocabulary(NamedTuple):
     """All that makes a Unigram tokenizer."""
 
-    file: tuple[str, bytes]  # the name and contents of the file
+    files: dict[str, bytes]  # the names and contents of the files
     pieces: list[str]  # by id
     scores: dict[str, float]  # of the pieces that a text can be cut into, log-probabilities
     rounded: Callable[[float], float]  # to the precision in which scores are added
@@ -48,8 +60,7 @@ class Vocabulary(NamedTuple):
     words: Callable[[str], list[str]]  # a text, normalized, in parts that no piece crosses
     special_tokens: dict[str, int]
     takes_spaces: frozenset[str]  # special tokens before which white space belongs to them
-    begin_token: int | None  # what the file puts before a text
-    end_token: int | None  # and after it
+    around: Around  # the tokens that it puts around a text
     puts_space: bool  # whether a text begins with a space that decoding takes away
 
     @property
@@ -70,45 +81,51 @@ def read(directory: Path) -> Vocabulary:
     path = find(directory)
     if path is None:
         raise PicoGPTError(f"no Unigram vocabulary in {directory}: expected {TOKENIZER_JSON}, or {SPIECE_NAMES[0]}")
-    if path.name == TOKENIZER_JSON:
-        text = read_bounded(path, VOCABULARY_SIZE)
-        content = parse_json(text, str(path))
-        try:
-            return read_tokenizer_json(content, text.encode(), path)
-        except PicoGPTError:
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-            raise PicoGPTError(f"{path} is damaged: it does not describe a Unigram tokenizer") from error
+    settings = Settings.read_any(directory)
+    is_json = path.name == TOKENIZER_JSON
     check_size(path, VOCABULARY_SIZE)
-    data = path.read_bytes()
+    files = {name: (directory / name).read_bytes() for name in (path.name, *BESIDE) if (directory / name).is_file()}
     try:
-        return read_spiece(parse_message(data), data, path)
+        if is_json:
+            content = parse_json(read_bounded(path, VOCABULARY_SIZE), str(path))
+            return read_tokenizer_json(content, files, path, settings)
+        check_class(settings.config, path)
+        return read_spiece(parse_message(files[path.name]), files, path, settings)
     except PicoGPTError:
         raise
-    except (ValueError, IndexError, TypeError, struct.error) as error:
-        raise PicoGPTError(f"{path} is damaged: it is not a model of SentencePiece's") from error
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, struct.error) as error:
+        kind = "it does not describe a Unigram tokenizer" if is_json else "it is not a model of SentencePiece's"
+        raise PicoGPTError(f"{path} is damaged: {kind}") from error
+
+
+def check_class(config: dict[str, Any], path: Path) -> None:
+    """Raise `PicoGPTError` where the ids are not SentencePiece's own: some classes change the text, others the ids."""
+    name = config.get("tokenizer_class")
+    if name not in (None, *OWN_CLASSES) or (name is not None and config.get("extra_ids", 100) != 0):
+        raise PicoGPTError(
+            f"{path} is the vocabulary of {shown(name)}, whose ids are not SentencePiece's: "
+            f"save the tokenizer with transformers, which writes a {TOKENIZER_JSON} that is read here"
+        )
 
 
 def write(directory: Path, vocabulary: Vocabulary) -> None:
-    """Write the file that was read."""
-    name, content = vocabulary.file
-    write_files({directory / name: content})
+    """Write the files that were read."""
+    write_files({directory / name: content for name, content in vocabulary.files.items()})
 
 
-def read_tokenizer_json(content: Any, data: bytes, path: Path) -> Vocabulary:
+def read_tokenizer_json(content: Any, files: dict[str, bytes], path: Path, settings: Settings) -> Vocabulary:
     model = content["model"]
     pieces = [checked_piece(piece, path) for piece, _ in model["vocab"]]
     scores = {piece: checked_score(score, path) for piece, score in model["vocab"]}
     if len(scores) != len(pieces) or not pieces:
         raise PicoGPTError(f"{path}: a piece is in the vocabulary twice, or there is none")
-    special_tokens, takes_spaces = read_added(content.get("added_tokens") or [], pieces, path)
+    special_tokens, takes_spaces = read_special(settings, content.get("added_tokens") or [], pieces, path)
     unknown = model.get("unk_id")
     if type(unknown) is not int or not 0 <= unknown < len(pieces):
         raise PicoGPTError(f"{path} has no token for what is not in the vocabulary (unk_id)")
-    begin, end = read_template(content.get("post_processor"), pieces, path)
     normalize, cut = make_normalizer(content.get("normalizer"), str(path)), make_cut(content.get("pre_tokenizer"), path)
     return Vocabulary(
-        file=(TOKENIZER_JSON, data),
+        files=files,
         pieces=pieces,
         scores=scores,
         rounded=float,
@@ -118,8 +135,7 @@ def read_tokenizer_json(content: Any, data: bytes, path: Path) -> Vocabulary:
         words=lambda text: cut(normalize(text)),
         special_tokens=special_tokens,
         takes_spaces=takes_spaces,
-        begin_token=begin,
-        end_token=end,
+        around=read_template(content.get("post_processor"), {piece: i for i, piece in enumerate(pieces)}, path),
         puts_space=decoder_drops_space(content.get("decoder"), path),
     )
 
@@ -131,6 +147,8 @@ def checked_piece(piece: Any, path: Path) -> str:
         piece.encode()
     except UnicodeEncodeError:
         raise PicoGPTError(f"{path}: the piece {shown(piece)} cannot be written in UTF-8") from None
+    if len(piece) > LONGEST_PIECE:
+        raise PicoGPTError(f"{path} has a piece of {len(piece):,} characters; more than {LONGEST_PIECE} are not read")
     return piece
 
 
@@ -140,39 +158,25 @@ def checked_score(score: Any, path: Path) -> float:
     return float(score)
 
 
-def read_added(entries: Any, pieces: list[str], path: Path) -> tuple[dict[str, int], frozenset[str]]:
-    """The special tokens, which may be new pieces at the end, and those that take the white space before them."""
-    special: dict[str, int] = {}
-    takes_spaces = set()
-    for entry in sorted(entries, key=lambda entry: entry["id"]):
-        name, i = checked_piece(entry["content"], path), entry["id"]
-        if not entry.get("special") or entry.get("normalized") or entry.get("rstrip") or entry.get("single_word"):
+def read_special(
+    settings: Settings, entries: Sequence[Any], pieces: list[str], path: Path
+) -> tuple[dict[str, int], frozenset[str]]:
+    """The special tokens, new ones of which become pieces, and those that take the white space before them."""
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    found: dict[str, AddedToken] = {}
+    for token in settings.tokens(entries):
+        name = checked_piece(token.content, path)
+        settings.check_id(token, ids.setdefault(name, len(ids)))
+        if name not in found or (token.special and not found[name].special):  # a role makes a word special
+            found[name] = token
+    for name, token in found.items():
+        if not token.special or not token.first or token.options - {"lstrip"}:
             raise PicoGPTError(
-                f"{path}: the added token {shown(name)} is not special, or is normalized, or has rstrip or "
+                f"{path.parent}: the added token {shown(name)} is not special, or is normalized, or has rstrip or "
                 f"single_word, which picogpt does not do for Unigram"
             )
-        if i == len(pieces) and name not in pieces:
-            pieces.append(name)
-        if not name or type(i) is not int or not 0 <= i < len(pieces) or pieces[i] != name:
-            raise PicoGPTError(f"{path}: the added token {shown(name)} has the id {shown(i)}, which is another's")
-        special[name] = i
-        if entry.get("lstrip"):
-            takes_spaces.add(name)
-    return special, frozenset(takes_spaces)
-
-
-def read_template(entry: Any, pieces: list[str], path: Path) -> tuple[int | None, int | None]:
-    """The tokens that a text is put between."""
-    if entry is None:
-        return None, None
-    if entry["type"] != "TemplateProcessing":
-        raise PicoGPTError(f"{path} has the post_processor {shown(entry['type'])}, which picogpt does not do")
-    parts = [next(iter(part), "") for part in entry["single"]]
-    place = parts.index("Sequence")
-    if parts.count("Sequence") != 1 or place > 1 or len(parts) - place > 2:
-        raise PicoGPTError(f"{path} puts more than a token before a text or after it, which picogpt does not do")
-    around = [pieces.index(part["SpecialToken"]["id"]) if "SpecialToken" in part else None for part in entry["single"]]
-    return around[0] if place else None, around[-1] if len(parts) - place > 1 else None
+    pieces += list(ids)[len(pieces) :]
+    return {name: ids[name] for name in found}, frozenset(n for n, token in found.items() if "lstrip" in token.options)
 
 
 def make_cut(entry: Any, path: Path) -> Callable[[str], list[str]]:
@@ -228,12 +232,14 @@ def texts_of(pieces: Sequence[str], bytes_at: Sequence[int]) -> list[bytes]:
     return texts
 
 
-def read_spiece(model: Message, data: bytes, path: Path) -> Vocabulary:
+def read_spiece(model: Message, files: dict[str, bytes], path: Path, settings: Settings) -> Vocabulary:
     """SentencePiece's own model: its pieces, what it was trained with, and how it normalizes."""
     trainer, rules = (next(iter(messages(model, field)[-1:]), {}) for field in (2, 3))
     model_type = MODEL_TYPES.get(number(trainer, 3) if 3 in trainer else 1, "an unknown kind")
     if model_type != "Unigram":
         raise PicoGPTError(f"{path} is SentencePiece's for {model_type}, and picogpt reads its Unigram models")
+    if len(model.get(1, [])) > MOST_PIECES:
+        raise PicoGPTError(f"{path} has more than {MOST_PIECES:,} pieces, and no such file has as many")
     entries = messages(model, 1)
     pieces = [checked_piece(text_of(entry, 1), path) for entry in entries]
     types = [number(entry, 3) if 3 in entry else NORMAL for entry in entries]
@@ -250,11 +256,12 @@ def read_spiece(model: Message, data: bytes, path: Path) -> Vocabulary:
         for piece, score, kind in zip(pieces, numbers, types, strict=True)
         if kind in (NORMAL, USER_DEFINED)
     }
-    begin, end = (signed(trainer.get(field, [default])[-1]) for field, default in ((41, 1), (42, 2)))
-    control = {i for i, kind in enumerate(types) if kind == CONTROL}
+    end = number(trainer, 42) if 42 in trainer else 2
+    own = {pieces[i]: i for i, kind in enumerate(types) if kind in (CONTROL, UNKNOWN)}
+    special_tokens, takes_spaces = read_special(settings, (), pieces, path)
     normalizer = SentencePieceNormalizer(rules, user_defined, path)
     return Vocabulary(
-        file=(path.name, data),
+        files=files,
         pieces=pieces,
         scores=scores,
         rounded=as_float32,
@@ -262,10 +269,9 @@ def read_spiece(model: Message, data: bytes, path: Path) -> Vocabulary:
         unknown_score=as_float32(min(normal) - UNKNOWN_PENALTY),
         byte_ids=byte_ids(pieces) if BYTE in types else [],
         words=normalizer.words,
-        special_tokens={pieces[i]: i for i, kind in enumerate(types) if kind in (CONTROL, UNKNOWN)},
-        takes_spaces=frozenset(),
-        begin_token=begin if begin in control else None,
-        end_token=end if end in control else None,
+        special_tokens=own | special_tokens,
+        takes_spaces=takes_spaces,
+        around=Around(end=end if end < len(types) and types[end] == CONTROL else None),
         puts_space=bool(normalizer.puts_space),
     )
 
@@ -283,11 +289,6 @@ def bytes_of(message: Message, field: int) -> bytes:
 
 def float_of(message: Message, field: int) -> float:
     return struct.unpack("<f", struct.pack("<I", number(message, field)))[0]
-
-
-def signed(value: Any) -> int:
-    """A number below 0 is kept as the 64 bits of its complement."""
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def as_float32(x: float) -> float:

@@ -12,6 +12,7 @@ import io
 import json
 import pickletools
 import random
+import re
 import shutil
 import signal
 import struct
@@ -50,6 +51,7 @@ from picogpt.checkpoints.sorted_table import (
     sealed,
 )
 from picogpt.checkpoints.variants import without_options
+from picogpt.download import hub
 from picogpt.errors import PicoGPTError
 from picogpt.protobuf import bytes_field, parse_message, varint, varint_field
 from picogpt.tokenizers import CharTokenizer, UnigramTokenizer, WordTokenizer, load_tokenizer, train_bpe
@@ -204,6 +206,20 @@ def mutate_message(rng: random.Random, data: bytes) -> bytes:
         bytes_field(field, value) if isinstance(value, bytes) else varint_field(field, value) for field, value in fields
     ]
     return b"".join([*rest[:place], new, *rest[place:]])
+
+
+def mutate_spiece(rng: random.Random, data: bytes) -> bytes:
+    """A field of a piece, of what it was trained with, or of its rules; or anything."""
+    if rng.random() < 0.3:
+        return mutate_bytes(rng, data)
+    fields = [(field, value) for field, values in parse_message(data).items() for value in values]
+    place = rng.choice([rng.randrange(len(fields)), *range(-2, 0)])  # the rules and the training are last
+    field, message = fields[place]
+    if rng.random() < 0.3:  # the table of characters is most of it
+        fields[place] = field, mutate_bytes(rng, message)
+    else:
+        fields[place] = field, mutate_message(rng, message)
+    return b"".join(bytes_field(field, value) for field, value in fields)
 
 
 def mutate_archive(rng: random.Random, data: bytes) -> bytes:
@@ -403,14 +419,33 @@ def read_unchanged(directory: Path) -> None:
 
 def read_tokenizer(directory: Path) -> None:
     encoder = load_tokenizer(directory)
+    text = "to be" if not isinstance(encoder, UnigramTokenizer) else "To  be, ﬁve e\u0301 (Å) 日 \u200d\r\n [CLS]"
     whole = encoder.n_vocab > 255 or isinstance(encoder, UnigramTokenizer)  # which knows what it does not know
-    ids = encoder.encode("to be", disallowed_special=()) if whole else range(encoder.n_vocab)
+    ids = encoder.encode(text, disallowed_special=()) if whole else range(encoder.n_vocab)
     encoder.decode(ids)
 
 
 def read_model_tokenizer(directory: Path) -> None:
     encoder = read_encoder(directory)
     encoder.decode(range(encoder.n_vocab))
+
+
+def hub_answer(directory: Path) -> None:
+    large = {"rfilename": "model.safetensors", "size": 7, "lfs": {"sha256": "0" * 64, "size": 7}}
+    small = [{"rfilename": name, "size": 7, "blobId": "1" * 40} for name in ("config.json", "tokenizer.json", "x.bin")]
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "answer.json").write_text(json.dumps({"sha": "2" * 40, "siblings": [large, *small]}))
+
+
+def read_hub_answer(directory: Path) -> None:
+    """Files of the hub's are known, none by another name, and each by a hash and a size that can be."""
+    revision = hub.read_answer((directory / "answer.json").read_bytes(), "https://huggingface.co")
+    for name in hub.choose(revision.files, "someone/model"):
+        facts = revision.files[name]
+        assert name in {"config.json", "tokenizer.json", "model.safetensors"}
+        assert facts.size is None or facts.size >= 0
+        assert re.fullmatch("([0-9a-f]{64})?", facts.sha256 or "")
+        assert re.fullmatch("([0-9a-f]{40})?", facts.git or "")
 
 
 def read_ids(directory: Path) -> None:
@@ -443,7 +478,8 @@ READERS = {
     "vocab.bpe": Reader("vocab.bpe", bpe, read_tokenizer, mutate_bytes),
     "tokenizer.json": Reader("tokenizer.json", tokenizer_json, read_tokenizer, mutate_json),
     "tokenizer.json, Unigram": Reader("tokenizer.json", unigram, read_tokenizer, mutate_json),
-    "spiece.model": Reader("spiece.model", spiece, read_tokenizer, mutate_bytes),
+    "spiece.model": Reader("spiece.model", spiece, read_tokenizer, mutate_spiece),
+    "a hub's answer": Reader("answer.json", hub_answer, read_hub_answer, mutate_json),
     "characters": Reader(
         "picogpt_tokenizer.json", CharTokenizer.from_text("to be", ["<|unk|>"]).save, read_tokenizer, mutate_json
     ),

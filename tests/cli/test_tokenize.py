@@ -79,7 +79,7 @@ def test_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_other_tokenizers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     WordTokenizer.from_text("you like tea?", ["<|unk|>"]).save(tmp_path)
     assert run(capsys, "tea, you like?", "--model", tmp_path).splitlines()[:2] == [
-        "tea|<|unk|>|you|like|?",
+        "tea| <|unk|>| you| like|?",
         "2 4 3 1 0",
     ]
 

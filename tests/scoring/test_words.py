@@ -29,6 +29,7 @@ class FourTokens:
 
     n_vocab, unused = 4, range(4, 4)
     eot_token: int | None = None
+    begin_token: int | None = None
     bos_token: int | None = None
     eos_tokens: tuple[int, ...] = ()
     special_tokens: Mapping[str, int] = {}

@@ -336,7 +336,7 @@ def test_a_client_that_goes_away_stops_costing(server: Running, caplog: pytest.L
     n_then = n_generated()
     time.sleep(0.1)
     assert n_generated() == n_then
-    assert not caplog.records  # it is nobody's fault
+    assert all(record.levelno < logging.WARNING for record in caplog.records)  # it is nobody's fault
 
 
 def test_curl_and_llm_style_requests_work(server: Running) -> None:

@@ -20,9 +20,11 @@ from tokenizers import pre_tokenizers
 import picogpt
 from picogpt.checkpoints import write_huggingface
 from picogpt.cli import main
+from picogpt.decoding.loop import generate_stream
 from picogpt.errors import PicoGPTError
 from picogpt.pretrained import save
-from picogpt.tokenizers import UnigramTokenizer, load_tokenizer
+from picogpt.scoring.words import beginnings
+from picogpt.tokenizers import UnigramTokenizer, load_tokenizer, stream_text, tokenizer_files
 from tests.random_model import HPARAMS, random_params
 from tests.tokenizers import unigram_model
 from tests.tokenizers.strategies import contractions, emoji, letters, runs, white_space
@@ -31,6 +33,8 @@ TEXT = "To be, or not to be: that is the question. Whether 'tis nobler in the mi
     "The slings and arrows of outrageous fortune, (or) to take arms against a sea of troubles\n" * 2
     + "die Größe der naïve Ångström, ﬁne ½ Ａ 한국어 日本 — to sleep; no more\n" * 3
 )
+GOLDEN = Path(__file__).parents[1] / "data" / "unigram"
+EXPECTED = json.loads((GOLDEN / "expected.json").read_text(encoding="utf-8"))
 # characters whose classes no Unicode version since 2015 has changed: the libraries know different ones
 RANGES = (1, 0x250), (0x300, 0x500), (0xAC00, 0xAD00), (0xFF01, 0xFFA0)
 old = st.sampled_from(
@@ -115,6 +119,59 @@ def test_ids_of_a_model_file_alone_are_those_of_sentencepiece(
     same()
 
 
+@pytest.mark.parametrize("case", EXPECTED, ids=[case["text"] for case in EXPECTED])
+def test_a_model_as_goldfish_has_it_reads_scores_and_writes_as_with_transformers(case: dict[str, Any]) -> None:
+    """[CLS] is put before what is scored and continued, as transformers puts it, and no [SEP] after a prompt."""
+    model = picogpt.load(GOLDEN)
+    encoder = model.encoder
+    begin, *ids, end = case["ids"]
+    assert encoder.encode(case["text"], allowed_special="all") == ids
+    assert (encoder.begin_token, encoder.bos_token, encoder.eos_tokens) == (begin, begin, (end,))
+    assert encoder.decode(case["ids"]) == case["decoded"]
+    score = model.score(case["text"], allowed_special="all")
+    np.testing.assert_allclose(score.scores.logprob, case["logprobs"], rtol=1e-4, atol=1e-4)
+    prompt = model.prompt_ids(case["text"], "all")
+    assert prompt == [begin, *ids]
+    assert list(generate_stream(prompt, model.params, 3, len(case["written"]))) == case["written"]
+    text = model.generate(case["text"], len(case["written"]), allowed_special="all", ignore_eos=True)
+    assert encoder.decode(prompt) + text == case["whole"]
+
+
+def test_words_are_corrected_for_where_they_begin() -> None:
+    """A token by itself decodes to a word without its space, so no token seemed to begin a word."""
+    model = picogpt.load(GOLDEN)
+    spaced = beginnings(model.encoder, model.hparams["n_vocab"])[:, 0]
+    pieces = json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert {i for i, (piece, _) in enumerate(pieces) if piece[0] == "▁"} | set(model.encoder.eos_tokens) == set(
+        np.flatnonzero(spaced)
+    )
+    plain, corrected = (model.score("to be or not to be", bow=bow) for bow in (False, True))
+    # what the correction takes from a word it gives to the one before it
+    log_mass = corrected.scores.log_mass[:, 0]
+    total = sum(word["surprisal"] for word in plain.words) * np.log(2)
+    assert sum(word["surprisal"] for word in corrected.words) * np.log(2) == pytest.approx(
+        total + log_mass[0] - log_mass[-1]
+    )
+
+
+def test_a_continuation_begins_with_its_space(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first token was decoded as if it began a text: `to be` and `or` gave `to beor`."""
+    model = picogpt.load(GOLDEN)
+    assert isinstance(model.encoder, UnigramTokenizer)
+    spaces = [i for i, text in enumerate(model.encoder.vocabulary.texts) if text[:1] == b" " and len(text) > 1]
+    ids = model.encoder.encode("to be")
+    for i in spaces:
+        whole = model.encoder.decode([*ids, i])
+        assert "".join(stream_text(model.encoder, [i], ids)) == whole.removeprefix("to be")
+    options = ["--model", str(GOLDEN), "-n", "9", "--seed", "3"]
+    main(["generate", "to be", *options])
+    streamed = capsys.readouterr().out
+    main(["generate", "to be", *options, "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["text"] == streamed.removesuffix("\n")
+    assert "".join(token["text"] for token in record["tokens"]).startswith(record["text"])
+
+
 def test_text_comes_back_but_for_its_spaces(tmp_path: Path) -> None:
     ours = load_tokenizer(unigram_model.write(tmp_path, tokenizer_json("accents")))
     assert ours.decode(ours.encode("  To be,  or not to be ")) == "To be, or not to be"
@@ -129,7 +186,7 @@ def test_special_tokens_are_found_where_they_are_allowed_and_take_their_spaces(t
 
 
 def test_what_the_file_puts_around_a_text_begins_and_ends_it(tmp_path: Path) -> None:
-    """[CLS] stands before a text that is scored, [SEP] ends one; a config's ids count before that, if they are any."""
+    """[CLS] is put before every text, whatever a config says; [SEP] ends one, unless a config says what does."""
     ours = load_tokenizer(unigram_model.write(tmp_path, tokenizer_json("albert")))
     ids = {name: ours.special_tokens[name] for name in ("[CLS]", "[SEP]", "[MASK]")}
     assert (ours.bos_token, ours.eos_tokens) == (ids["[CLS]"], (ids["[SEP]"],))
@@ -138,7 +195,7 @@ def test_what_the_file_puts_around_a_text_begins_and_ends_it(tmp_path: Path) -> 
     assert ours.bos_token == ids["[CLS]"]
     (tmp_path / "config.json").write_text(json.dumps({"bos_token_id": ids["[MASK]"], "eos_token_id": ids["[CLS]"]}))
     ours = load_tokenizer(tmp_path)
-    assert (ours.bos_token, ours.eos_tokens) == (ids["[MASK]"], (ids["[CLS]"],))
+    assert (ours.begin_token, ours.bos_token, ours.eos_tokens) == (ids["[CLS]"], ids["[CLS]"], (ids["[CLS]"],))
 
 
 def test_a_model_with_it_writes_scores_and_is_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,6 +213,22 @@ def test_a_model_with_it_writes_scores_and_is_converted(tmp_path: Path, capsys: 
     assert tokenizers.Tokenizer.from_file(str(tmp_path / "again" / "tokenizer.json")).get_vocab_size() == ours.n_vocab
     assert main(["convert", str(tmp_path / "model"), "-o", str(tmp_path / "x.gguf"), "--to", "gguf"]) == 2
     assert "no place for a UnigramTokenizer" in capsys.readouterr().err
+
+
+def test_tokens_of_other_files_are_special_too(tmp_path: Path) -> None:
+    """[CLS] of Goldfish's training, which is in added_tokens.json alone, was not found, and its id had no token."""
+    n = sentencepiece.SentencePieceProcessor(model_proto=spiece("plain")).get_piece_size()
+    unigram_model.write(tmp_path, spiece("plain"))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<y>": n + 1, "<x>": n}))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["<x>", "<y>"]}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 0}))
+    ours = load_tokenizer(tmp_path)
+    assert ours.n_vocab == n + 2
+    assert ours.encode("be <y>", allowed_special="all")[-1] == n + 1
+    assert ours.decode([n, n + 1]) == "<x><y>"
+    ours.save(tmp_path / "again", "huggingface")
+    assert load_tokenizer(tmp_path / "again").special_tokens == ours.special_tokens
+    assert {"added_tokens.json", "special_tokens_map.json", "spiece.model"} <= set(tokenizer_files(tmp_path / "again"))
 
 
 @pytest.mark.parametrize("layout", ["openai", "huggingface"])
@@ -190,9 +263,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "has the prepend_scheme 'first'",
     ),
     "decoder": (lambda: changed(decoder={"type": "WordPiece"}), "decodes in a way"),
-    "around": (lambda: changed(post_processor={"type": "BertProcessing"}), "has the post_processor 'BertProcessing'"),
-    "added": (lambda: changed(added_tokens=[{"id": 5, "content": "x", "special": False}]), "is not special"),
-    "id": (lambda: changed(added_tokens=[{"id": 5, "content": "<x>", "special": True}]), "which is another's"),
+    "around": (lambda: changed(post_processor={"type": "BertProcessing"}), "puts tokens around a text in a way"),
+    "added": (lambda: changed(added_tokens=[{"id": 83, "content": "x", "special": False}]), "is not special"),
+    "id": (lambda: changed(added_tokens=[{"id": 5, "content": "<x>", "special": True}]), "the id 5, but"),
     "unknown": (
         lambda: changed(added_tokens=[], model={"type": "Unigram", "vocab": [["a", 0.0]]}),
         "no token for what is not in",
@@ -214,6 +287,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: unigram_model.small_spiece({"<unk>": 2, "a": 1}) + b"\x12\x02\x18\x02",
         "SentencePiece's for BPE",
     ),
+    "long": (
+        lambda: changed(model={"type": "Unigram", "vocab": [["a" * 1001, 0.0]], "unk_id": 0}),
+        "a piece of 1,001 characters",
+    ),
     "no unknown": (lambda: unigram_model.small_spiece({"b": 1, "a": 1}), "no token for what is not among them"),
 }
 
@@ -224,6 +301,29 @@ def test_what_is_not_done_is_refused_in_one_line(name: str, tmp_path: Path) -> N
     with pytest.raises(PicoGPTError, match=message) as caught:
         load_tokenizer(unigram_model.write(tmp_path, content()))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"tokenizer_config": {"tokenizer_class": "AlbertTokenizer"}},
+            "of 'AlbertTokenizer', whose ids are not",
+        ),
+        ({"tokenizer_config": {"tokenizer_class": "T5Tokenizer"}}, "the vocabulary of 'T5Tokenizer', whose ids"),
+        ({"added_tokens": {"<x>": 999}}, "the added token '<x>' the id 999, but"),
+        ({"added_tokens": {"<x>": 83}}, "is not special"),
+    ],
+)
+def test_what_is_beside_sentencepieces_own_file_is_read_or_refused(
+    files: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """XLM-R's and ALBERT's ids are not those of SentencePiece; they were taken for them."""
+    directory = unigram_model.write(tmp_path, spiece("plain"))
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    with pytest.raises(PicoGPTError, match=message):
+        load_tokenizer(directory)
 
 
 def test_a_vocabulary_of_berts_is_told_by_its_file(tmp_path: Path) -> None:
