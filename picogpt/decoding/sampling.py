@@ -237,7 +237,7 @@ def near_tie(logits: Array, uniforms: Array | None) -> bool:
     times F (1 − F), which is at most half of it.
     """
     finite = logits if np.isfinite(logits.min()) else logits[np.isfinite(logits)]
-    size = max(float(finite.max()), -float(finite.min()))
+    size = max(float(finite.max(initial=0)), -float(finite.min(initial=0)))
     tolerance = 40 * float(np.finfo(logits.dtype).eps) * size
     if uniforms is None:
         return bool(((logits >= logits.max(axis=-1, keepdims=True) - tolerance).sum(axis=-1) > 1).any())
