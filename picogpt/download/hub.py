@@ -17,6 +17,7 @@ from picogpt.download.http import BrokenTransferError, RetryPolicy, get, open_se
 from picogpt.errors import NetworkError, PicoGPTError, listed, shown
 from picogpt.files import parse_json
 from picogpt.tokenizers import FILE_NAMES as VOCABULARY_FILES
+from picogpt.tokenizers.bpe_files import WORDPIECE
 from picogpt.tokenizers.unigram_files import SPIECE_NAMES
 
 MOST_WEIGHTS, MOST_ELSE = 64 << 30, 64 << 20  # bytes; what is read from GPT-2's relatives has less
@@ -74,6 +75,10 @@ def choose(files: dict[str, Facts], name: str) -> list[str]:
             + (f"; what it has, {others}, is not read here" if others else "")
         )
     vocabulary = [file for file in VOCABULARY_FILES if file in files]
+    if not vocabulary and WORDPIECE in files:
+        raise PicoGPTError(
+            f"{name} has WordPiece's vocabulary, as BERT has it ({WORDPIECE}), which picogpt does not read"
+        )
     first = [file for file in vocabulary if file not in SPIECE_NAMES]  # which count before SentencePiece's own
     settings = [file for file in SETTINGS if file in files]
     chosen = [huggingface.CONFIG, *(first or vocabulary), *settings, *weights]

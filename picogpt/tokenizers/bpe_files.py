@@ -33,6 +33,7 @@ FILES: dict[Layout, tuple[str, str]] = {
 }
 FILE_NAMES = [*(name for names in FILES.values() for name in names), TOKENIZER_JSON]
 OTHER_BPE = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
+WORDPIECE = "vocab.txt"
 GPT2 = Path(__file__).parent / "gpt2"
 
 
@@ -89,15 +90,18 @@ def read(directory: Path) -> Vocabulary:
     Of Hugging Face's files tokenizer.json counts, as in transformers. Raises `PicoGPTError`, naming the file and the
     place in it, when files are missing or do not fit together.
     """
-    settings = Settings.read(directory)
     ours, theirs = (tuple(directory / name for name in names) for names in FILES.values())
     if not any(path.exists() for path in ours) and (path := directory / TOKENIZER_JSON).exists():
-        source = read_tokenizer_json(path, settings)
+        content = read_json(path, VOCABULARY_SIZE)
+        check_kind(content, path)
+        settings = Settings.read(directory)
+        source = read_tokenizer_json(content, path, settings)
         added = settings.added_tokens(source.ids, source.added_tokens)
         around = read_around(source.post_processor, source.ids, path)
         return combine(source.ids, source.merges, path, path, "merge", added, source.prefix_space, around)
     for vocab_path, merges_path in (ours, theirs):
         if vocab_path.exists() or merges_path.exists():
+            settings = Settings.read(directory)
             ids = check_vocab(read_json(vocab_path, VOCABULARY_SIZE), vocab_path)
             added = settings.added_tokens(ids)
             return combine(
@@ -110,8 +114,8 @@ def read(directory: Path) -> Vocabulary:
                 settings.prefix_space or False,
                 settings.around(ids),
             )
-    if (directory / "vocab.txt").is_file():
-        raise PicoGPTError(f"{directory / 'vocab.txt'} is WordPiece's vocabulary, BERT's, which picogpt does not read")
+    if (path := directory / WORDPIECE).is_file():
+        raise PicoGPTError(f"{path} is WordPiece's vocabulary, as BERT has it, which picogpt does not read")
     expected = ", or ".join(" and ".join(names) for names in FILES.values())
     raise PicoGPTError(f"no vocabulary in {directory}: expected {expected}")
 
@@ -124,9 +128,8 @@ class TokenizerJson(NamedTuple):
     post_processor: Any
 
 
-def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
+def read_tokenizer_json(content: Any, path: Path, settings: Settings) -> TokenizerJson:
     """What is in a tokenizer.json; raises `PicoGPTError` unless it makes ids of a text as GPT-2 does."""
-    content = read_json(path, VOCABULARY_SIZE)
     try:
         model, cut = content["model"], content["pre_tokenizer"]
         as_gpt2 = model.get("type", "BPE") == "BPE" and content.get("normalizer") is None
@@ -140,7 +143,7 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
     except (AttributeError, KeyError, TypeError, ValueError):
         as_gpt2 = False
     if not as_gpt2:
-        raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's{kind_of(content)}")
+        raise PicoGPTError(f"{path} does not describe a byte-level BPE tokenizer like GPT-2's")
     if is_open:  # tokenizers puts the space, transformers does not
         raise PicoGPTError(
             f"{path} has add_prefix_space, and {TOKENIZER_CONFIG} does not say whether it counts; say it there"
@@ -148,16 +151,16 @@ def read_tokenizer_json(path: Path, settings: Settings) -> TokenizerJson:
     return TokenizerJson(check_vocab(ids, path), merges, added, bool(prefix_space), content.get("post_processor"))
 
 
-def kind_of(content: Any) -> str:
-    """What a tokenizer.json says that it is, where that can be told."""
+def check_kind(content: Any, path: Path) -> None:
+    """Raise `PicoGPTError` where a tokenizer.json says that it is of a kind that is not read."""
     model: Any = content.get("model") if isinstance(content, dict) else {}
     model = model if isinstance(model, dict) else {}
     kind = model.get("type")
-    if kind in ("WordPiece", "WordLevel"):
-        return f", but {kind}, which picogpt does not read"
     if kind == "BPE" and model.get("byte_fallback"):
-        return ", but SentencePiece's BPE, as Llama has it, which picogpt does not read"
-    return ""
+        kind = "SentencePiece's BPE, as Llama has it"
+    elif kind not in ("WordPiece", "WordLevel"):
+        return
+    raise PicoGPTError(f"{path} is a vocabulary of the kind {kind}, which picogpt does not read")
 
 
 def read_around(post_processor: Any, ids: Mapping[str, int], path: Path) -> Around:

@@ -21,6 +21,7 @@ NAME = "someone/gpt2-small.v1"
 API = f"/api/models/{NAME}/revision/main?blobs=true"
 TOKEN = "hf_secret"
 WIRE = RetryPolicy(tries=3, backoff=0, timeout=(10, 10), chunk_size=1000)
+UNIGRAM = Path(__file__).parents[1] / "data" / "unigram"
 NEEDED = ["config.json", "vocab.json", "merges.txt", "model.safetensors"]
 
 
@@ -71,6 +72,25 @@ def test_a_model_by_its_name(server: Server, model: dict[str, bytes], tmp_path: 
     server.requests.clear()
     assert fetch(NAME, tmp_path / NAME) == []
     assert [path for path, _, _ in server.requests] == [API], "what is whole is not fetched again"
+
+
+def test_a_goldfish_by_its_name(server: Server, tmp_path: Path) -> None:
+    """It has tokenizer.json, which counts, and SentencePiece's own file, which is left there."""
+    files = {path.name: path.read_bytes() for path in UNIGRAM.iterdir()}
+    files = files | {"spiece.model": b"?", "added_tokens.json": b"{}"}
+    serve_hub(server, NAME, files)
+    assert sorted(fetch(NAME, tmp_path / NAME)) == sorted(files.keys() - {"expected.json", "spiece.model"})
+    model = load(NAME, tmp_path)
+    assert model.encoder.encode("to be") == load(UNIGRAM).encoder.encode("to be")
+    assert model.generate("to be", 3)
+
+
+def test_wordpiece_is_refused_before_the_weights_come(server: Server, model: dict[str, bytes], tmp_path: Path) -> None:
+    others = {name: model[name] for name in ("config.json", "model.safetensors")} | {"vocab.txt": b"[UNK]"}
+    serve_hub(server, NAME, others)
+    with pytest.raises(PicoGPTError, match=r"has WordPiece's vocabulary, as BERT has it \(vocab.txt\)"):
+        fetch(NAME, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("revision", ["v1", "refs/pr/1"])

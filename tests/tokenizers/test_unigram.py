@@ -276,10 +276,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "in the vocabulary twice",
     ),
     "damaged": (lambda: changed(model={"type": "Unigram", "vocab": 5, "unk_id": 0}), "is damaged"),
-    "wordpiece": (lambda: changed(model={"type": "WordPiece", "vocab": {}}), "but WordPiece, which picogpt"),
+    "wordpiece": (lambda: changed(model={"type": "WordPiece", "vocab": {}}), "of the kind WordPiece, which picogpt"),
+    "wordlevel": (lambda: changed(model={"type": "WordLevel", "vocab": {}}), "of the kind WordLevel, which picogpt"),
     "llama": (
         lambda: changed(model={"type": "BPE", "vocab": {}, "merges": [], "byte_fallback": True}),
-        "but SentencePiece's BPE",
+        "of the kind SentencePiece's BPE, as Llama has it",
     ),
     "no model": (lambda: b"\xff\xff", "is not a model of SentencePiece's"),
     "empty model": (lambda: b"", "has no pieces"),
@@ -326,7 +327,12 @@ def test_what_is_beside_sentencepieces_own_file_is_read_or_refused(
         load_tokenizer(directory)
 
 
-def test_a_vocabulary_of_berts_is_told_by_its_file(tmp_path: Path) -> None:
+def test_a_vocabulary_of_berts_is_told_by_what_it_is(tmp_path: Path) -> None:
+    """uer's Chinese models have GPT-2's shape and BERT's vocabulary."""
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
     with pytest.raises(PicoGPTError, match="WordPiece's vocabulary"):
+        load_tokenizer(tmp_path)
+    unigram_model.write(tmp_path, changed(model={"type": "WordPiece", "vocab": {}}))
+    with pytest.raises(PicoGPTError, match="of the kind WordPiece"):
         load_tokenizer(tmp_path)
