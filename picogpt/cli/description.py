@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
 from picogpt.checksums import sha256
+from picogpt.cli.options import model_name
 from picogpt.cli.records import as_utf8, files
+from picogpt.cli.results import growing
 from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
 from picogpt.lock import locked
@@ -25,14 +27,13 @@ Description = dict[str, Any]
 SIZE = 1 << 26  # bytes; each input takes two hundred
 
 
-def describe(args: argparse.Namespace, scorer: Scorer) -> Description:
-    """All that decides what the rows are, and the inputs that they come from."""
+def describe(args: argparse.Namespace, scorer: Scorer, **options: Any) -> Description:
+    """All that decides what the rows are, and the inputs that they come from; `options` are the command's own."""
     from picogpt.checkpoints.fingerprint import fingerprint
-    from picogpt.pretrained import default_model
 
     return {
         "picogpt": __version__,
-        "model": args.model or default_model(args.models_dir),
+        "model": model_name(args),
         "weights_sha256": fingerprint(scorer.params),
         "tokenizer_sha256": tokenizer_fingerprint(scorer.encoder),
         "n_head": scorer.n_head,
@@ -40,17 +41,23 @@ def describe(args: argparse.Namespace, scorer: Scorer) -> Description:
         "bos": scorer.bos[0] if scorer.bos else None,
         "unit": scorer.unit,
         "stride": scorer.stride,
-        "rows": args.by,
-        "corrected": args.bow,
-        "hf_perplexity": args.hf_perplexity,
-        "choices": args.choices,
         "special": args.special,
+        **options,
         "form": args.form,
         "format": args.format,
-        "column": args.column,
         "id": args.id,
         "inputs": inputs(args.inputs),
     }
+
+
+def in_words(description: Description) -> str:
+    """What was measured, and with what, in a line."""
+    bos = description["bos"]
+    return (
+        f"{description['model']} (weights' SHA-256 {description['weights_sha256']}), picogpt {description['picogpt']}, "
+        f"{description['dtype']}, {'without a token that begins a text' if bos is None else f'after token {bos}'}, "
+        f"{description['unit']}, stride {description['stride']}"
+    )
 
 
 def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
@@ -64,11 +71,11 @@ def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
 
 
 def inputs(names: list[str]) -> list[Description]:
-    """The files with their sizes and contents' digests; a text as the file that it would be; nothing of a pipe."""
+    """The files with their sizes and contents' digests; texts as the files that they would be; nothing of a pipe."""
     paths = files(names)
     if names and not paths:
-        data = names[0].encode(errors="surrogateescape")
-        return [{"text": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
+        texts = [name.encode(errors="surrogateescape") for name in names]
+        return [{"text": len(data), "sha256": hashlib.sha256(data).hexdigest()} for data in texts]
     found = []
     for name in paths:
         try:
@@ -94,7 +101,7 @@ def kept(description: Description, output: Path, resume: bool) -> Iterator[None]
         raise PicoGPTError(f"{output} cannot be written: No such file or directory")
     path = output.with_name(f"{output.name}.meta.json")
     with locked(output.with_name(f".{output.name}.lock"), on_wait=refuse):
-        if not output.exists() or not output.stat().st_size:
+        if not any(file.exists() and file.stat().st_size for file in (output, growing(output))):
             write_text(path, json.dumps(description, indent=2) + "\n")
         elif not resume:
             raise PicoGPTError(f"{output} exists: continue it (--resume), or name another file")

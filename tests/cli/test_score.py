@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import io
@@ -20,6 +21,7 @@ from picogpt import pretrained, scoring
 from picogpt.checkpoints.fingerprint import fingerprint
 from picogpt.cli import main, score
 from picogpt.cli.results import Writer
+from picogpt.corpus import loop
 from picogpt.lock import locked
 from picogpt.pretrained import GPT2
 from picogpt.tokenizers import ByteLevelBPE
@@ -41,14 +43,13 @@ class Run:
         assert main(["score", *map(str, arguments), *MODEL]) == status
         captured = self.capsys.readouterr()
         if status:
-            assert captured.err.startswith("picogpt: ")
+            assert captured.err.startswith("picogpt")
             assert captured.err.count("\n") == 1
         return captured.out, captured.err
 
     def table(self, *arguments: str | Path, **options: Any) -> list[dict[str, str]]:
-        lines = self(*arguments, "--tsv", **options)[0].splitlines()
-        header, *rows = (line.split("\t") for line in lines)
-        return [dict(zip(header, row, strict=True)) for row in rows]
+        lines = io.StringIO(self(*arguments, "--tsv", **options)[0], newline="")
+        return list(csv.DictReader(lines, dialect="excel-tab", strict=True))
 
     def objects(self, *arguments: str | Path, **options: Any) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self(*arguments, "--jsonl", **options)[0].splitlines()]
@@ -135,9 +136,11 @@ def test_words_with_and_without_the_correction(run: Run) -> None:
 def test_the_table_for_readers_ends_with_the_whole_text(run: Run) -> None:
     out, _ = run(GOLDEN["texts"][1])
     assert out.splitlines()[0].split() == ["id", "logprob", "surprisal", "rank", "entropy", "token"]
-    assert out.splitlines()[-1].startswith("bits per byte")
+    assert out.splitlines()[-2].startswith("bits per byte")
+    assert out.splitlines()[-1].split() == ["model", "shakespeare"]
     many, _ = run("--lines", input=b"To be\nor not\n")
-    assert len(many.splitlines()) == 3
+    assert many.splitlines()[-2:] == ["", "model  shakespeare"]
+    assert [line.split()[0] for line in many.splitlines()[:3]] == ["line", "1", "2"]
 
 
 def test_columns_keys_and_identifiers(run: Run, tmp_path: Path) -> None:
@@ -148,21 +151,23 @@ def test_columns_keys_and_identifiers(run: Run, tmp_path: Path) -> None:
     lines = [json.dumps({"name": name, "said": text}) for name, text in zip("xyz", texts, strict=True)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
     results = [
-        run.objects(tmp_path / f"a.{kind}", "--column", "said", "--id", "name", "--texts")
+        run.objects(tmp_path / f"a.{kind}", "--text", "said", "--id", "name", "--texts")
         for kind in ("csv", "tsv", "jsonl")
     ]
     for objects in results:
-        assert [(row["id"], row["text"]) for row in objects] == list(zip("xyz", texts, strict=True))
+        assert [row["name"] for row in objects] == list("xyz")
+        assert [row["said"] for row in objects] == texts
         assert [row["logprob"] for row in objects] == [row["logprob"] for row in results[0]]
     both = run.table(tmp_path / "a.csv", tmp_path / "a.tsv", "--column", "said")
-    assert [(Path(row["source"]).name, row["row"]) for row in both] == [
+    assert [(row["name"], row["said"]) for row in both] == 2 * list(zip("xyz", texts, strict=True))
+    assert [(Path(row["source"]).name, row["line"]) for row in both] == [
         *(("a.csv", str(i)) for i in (2, 3, 4)),
         *(("a.tsv", str(i)) for i in (2, 3, 4)),
     ]
 
 
 def test_the_order_is_the_inputs_whatever_the_lengths(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "CHUNK", 3)
+    monkeypatch.setattr(loop, "CHUNK", 3)
     texts = ["be " * n for n in (9, 1, 5, 40, 2, 7, 3)]
     objects = run.objects("--lines", input="\n".join(texts).encode())
     assert [row["text"] for row in objects] == texts
@@ -178,13 +183,13 @@ def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
         + b"[" * 5000
     )
     out, err = run(path, "--jsonl")
-    assert [json.loads(line)["row"] for line in out.splitlines()] == [1, 6]
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [1, 6]
     for row, message in [
         (2, "not JSON"),
         (3, "no text under the key 'text'"),
         (4, "no tokens"),
         (5, "UTF-8"),
-        (7, "no text"),
+        (7, "no object"),
         (8, "not JSON"),
     ]:
         assert any(f"line {row}: " in line and message in line for line in err.splitlines()), (row, message, err)
@@ -196,8 +201,10 @@ def test_bad_rows_are_reported_and_left_out(run: Run, tmp_path: Path) -> None:
 def test_bad_rows_of_tables(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     path.write_bytes(b'text\tn\nTo be\t1\nor\nx\xfe\t2\n"not\t3\n')
-    rows = run.table(path)
-    assert [row["row"] for row in rows] == ["2", "5"]
+    rows = run.table(path, "--format", "raw-tsv")
+    assert [row["line"] for row in rows] == ["2", "5"]
+    rows = run.table(path)  # there a quote is opened that nothing closes
+    assert [row["line"] for row in rows] == ["2"]
 
 
 def test_lone_surrogates_in_json_are_bad_rows(run: Run, tmp_path: Path) -> None:
@@ -221,8 +228,8 @@ def test_an_identifier_that_is_not_utf8_makes_a_bad_row(run: Run, tmp_path: Path
     path = tmp_path / "rows.tsv"
     path.write_bytes(b"text\tn\nTo be\t\xfe\nor not\t\xc3\xa9\n")
     out, err = run(path, "--jsonl", "--id", "n")
-    assert [json.loads(line)["id"] for line in out.splitlines()] == ["é"]
-    assert "line 2: the id is not UTF-8: byte 0xfe at offset 0" in err
+    assert [json.loads(line)["n"] for line in out.splitlines()] == ["é"]
+    assert "line 2: the column 'n' is not UTF-8: byte 0xfe at offset 0" in err
 
 
 @pytest.mark.parametrize(
@@ -238,13 +245,18 @@ def test_an_identifier_that_is_not_utf8_makes_a_bad_row(run: Run, tmp_path: Path
         (["a b", "--tokens", "--bow"], "--bow corrects words"),
         (["a b", "--words", "--hf-perplexity"], "--hf-perplexity is a figure of a whole text"),
         (["a b", "--bos", "--hf-perplexity"], "leave out --bos"),
-        (["--lines", "--choices", "a"], "--choices continue one TEXT"),
+        (["--lines", "--choices", "a"], "--choices are for one TEXT"),
         (["a", "--choices", "b", "--words"], "--choices have figures of their own"),
         (["a", "--choices", ""], "a choice must not be empty"),
         (["--lines", "--plot", "x.png"], "--plot draws one text"),
         (["a b", "--resume"], "--resume continues an --output"),
         (["a b", "--output", "no/such/folder.tsv"], "cannot be written: No such file or directory"),
         (["a b", "--output", "x.txt"], "let the name x.txt end so"),
+        (["a b", "--tsv", "--output", "x.csv"], "--tsv contradicts the name x.csv"),
+        (["a b", "--meta"], "--meta is for JSON lines"),
+        (["a b", "--tokens", "--previous", "1"], "--previous and --contextual-entropy are of words and regions"),
+        (["a b", "--regions", "r", "--words"], "say one of them"),
+        (["a b", "--answer", "x"], "--answer says which of the --choices-column is right"),
     ],
 )
 def test_mistakes_get_one_line(run: Run, arguments: list[str], message: str) -> None:
@@ -257,6 +269,10 @@ def test_unknown_columns(run: Run, tmp_path: Path) -> None:
     path.write_text("name,said\nx,y\n")
     _, err = run(path, status=2)
     assert "has no column 'text'; its columns are name, said" in err
+    objects = tmp_path / "rows.jsonl"
+    objects.write_text('{"txt": "To be"}\n{"txt": "or not"}\n')
+    _, err = run(objects, status=2)  # it once scored nothing, and that was a success
+    assert "has no column 'text'; its columns are txt" in err
     _, err = run(path, "--column", "said", "--id", "number", status=2)
     assert "has no column 'number'" in err
 
@@ -298,7 +314,7 @@ def test_a_killed_run_goes_on_wherever_it_was_killed(
     run: Run, tmp_path: Path, unit: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the same bytes: the same file twice, a backslash in its name, several chunks, and texts without words."""
-    monkeypatch.setattr(score, "CHUNK", 3)
+    monkeypatch.setattr(loop, "CHUNK", 3)
     texts = tmp_path / "te\\xts.txt"
     texts.write_text("To be\nor not to be\n   \n\nthat is\n  \n")
     arguments: list[str | Path] = [texts, texts, "--lines", unit]
@@ -326,7 +342,7 @@ def test_a_killed_run_goes_on_wherever_it_was_killed(
         (["--stride", "5"], "stride was 128 and is 5"),
         (["--special", "text"], "special was None and is 'text'"),
         (["--dtype", "int8"], "dtype was 'float32' and is 'int8'"),
-        (["--column", "said"], "column was 'text' and is 'said'"),
+        (["--text", "said"], "column was 'text' and is 'said'"),
         (["other.txt"], "the input was texts.txt and is other.txt, texts.txt"),
     ],
 )
@@ -425,8 +441,8 @@ def test_a_row_is_with_the_operating_system_when_it_is_written(tmp_path: Path) -
     """A kill that gives no time to flush must not lose rows that were counted as done."""
     path = tmp_path / "rows.tsv"
     with Writer("tsv", path) as writer:
-        writer.write([{"source": "x", "row": 1, "text": "a\tb\nc\\"}])
-        assert path.read_text() == "source\trow\ttext\nx\t1\ta\\tb\\nc\\\\\n"
+        writer.write([{"source": "x", "line": 1, "text": "a\tb\nc\\"}])
+        assert path.read_text() == 'source\tline\ttext\nx\t1\t"a\tb\nc\\"\n'
 
 
 def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,6 +451,6 @@ def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     assert path.read_bytes().startswith(b"\x89PNG")
     _, err = run("To be", "--plot", tmp_path / "words.nonsense", status=2)
     assert "cannot be written" in err
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_pdf", None)
     _, err = run("To be", "--plot", path, status=2)
     assert "pip install 'picogpt[plot]'" in err
