@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
 from picogpt.corpus.jobs import Row as Row
 from picogpt.corpus.tables import cell as cell
-from picogpt.corpus.tables import escaped, json_line, json_lines, table_line, table_lines, write_parquet
+from picogpt.corpus.tables import escaped, json_line, json_lines, parquet_rows, table_line, table_lines, write_parquet
 from picogpt.corpus.tables import without_nan as without_nan
 from picogpt.errors import PicoGPTError, what
 
@@ -43,6 +43,8 @@ class Writer:
         self.columns: list[str] | None = None  # of the rows so far
         self.done: deque[Place] = deque()
         self.is_complete = form == "parquet" and path is not None and path.exists()
+        if self.is_complete and path is not None:
+            self._tell(parquet_rows(path))
         self.file: IO[str] = sys.stdout
         if path is not None and not self.is_complete:
             try:
@@ -132,10 +134,11 @@ class Writer:
                 self._tell(rows)
             file.truncate(end)
 
-    def _tell(self, rows: Sequence[Row]) -> None:
-        for row in rows if self.seen is not None else ():
-            if self.seen is not None and "source" in row:
-                self.seen(row)
+    def _tell(self, rows: Iterable[Row]) -> None:
+        if self.seen is not None:
+            for row in rows:
+                if "source" in row:
+                    self.seen(row)
 
     def _rows(self, file: IO[bytes]) -> Iterator[tuple[int, Row]]:
         """The rows of a file that a run has begun, of a table the header first, and where each ends."""

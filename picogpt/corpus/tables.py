@@ -119,6 +119,11 @@ def write_parquet(rows: Path, path: Path) -> None:
             writer.write_table(pyarrow.table(columns, schema=schema))
 
 
+def parquet_rows(path: Path) -> Iterator[Row]:
+    for batch in import_pyarrow().parquet.ParquetFile(path).iter_batches():
+        yield from batch.to_pylist()
+
+
 def stored(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         for _, row in json_lines(file):

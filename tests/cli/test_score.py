@@ -20,11 +20,13 @@ import picogpt
 from picogpt import pretrained, scoring
 from picogpt.checkpoints.fingerprint import fingerprint
 from picogpt.cli import main, score
-from picogpt.cli.results import Writer
+from picogpt.cli.results import Writer, growing
 from picogpt.corpus import loop
 from picogpt.lock import locked
 from picogpt.pretrained import GPT2
+from picogpt.scoring import plot
 from picogpt.tokenizers import ByteLevelBPE
+from tests.texts import read_text
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "scoring.json").read_text())
 MODEL = ["--model", "shakespeare"]
@@ -307,30 +309,33 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "load_model", lambda args: model)
 
 
-@pytest.mark.parametrize("unit", ["--texts", "--words"])
-@pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
+@pytest.mark.parametrize("unit", ["--texts", "--words", "--tokens"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 @pytest.mark.usefixtures("loaded_once")
 def test_a_killed_run_goes_on_wherever_it_was_killed(
     run: Run, tmp_path: Path, unit: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the same bytes: the same file twice, a backslash in its name, several chunks, and texts without words."""
+    """To the same bytes: the same file twice, a backslash in its name, several chunks, texts without words, quotes."""
     monkeypatch.setattr(loop, "CHUNK", 3)
     texts = tmp_path / "te\\xts.txt"
-    texts.write_text("To be\nor not to be\n   \n\nthat is\n  \n")
+    texts.write_text('To be\n"or" not to be\n   \n\nthat, is\n  \n')
     arguments: list[str | Path] = [texts, texts, "--lines", unit]
-    whole = tmp_path / f"whole{suffix}"
-    run(*arguments, "--output", whole)
-    expected, description = whole.read_bytes(), Path(f"{whole}.meta.json").read_bytes()
-    assert expected.count(b"\n") == (10 if suffix == ".jsonl" else 11 if unit == "--texts" else 17)
-    newline = expected.index(b"\n")
-    for n in (*range(0, len(expected), len(expected) // 9), newline, newline + 1, len(expected) - 1, len(expected)):
-        part = tmp_path / f"part{suffix}"
-        part.write_bytes(expected[:n])
+    whole, part = tmp_path / f"whole{suffix}", tmp_path / f"part{suffix}"
+    with monkeypatch.context() as patch:  # what grows is kept
+        patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        run(*arguments, "--output", whole)
+    expected, rows, description = (path.read_bytes() for path in (whole, growing(whole), Path(f"{whole}.meta.json")))
+    newline = rows.index(b"\n")
+    for n in (*range(0, len(rows), len(rows) // 7), newline, newline + 1, len(rows) - 1, len(rows)):
+        part.unlink(missing_ok=True)
+        growing(part).write_bytes(rows[:n])
         Path(f"{part}.meta.json").write_bytes(description)
         run(*arguments, "--output", part, "--resume")
         assert part.read_bytes() == expected, n
     _, err = run(*arguments, "--output", whole, status=2)
     assert "exists: continue it (--resume)" in err
+    run(*arguments, "--output", whole, "--resume")
+    assert whole.read_bytes() == expected
 
 
 @pytest.mark.parametrize(
@@ -445,10 +450,163 @@ def test_a_row_is_with_the_operating_system_when_it_is_written(tmp_path: Path) -
         assert path.read_text() == 'source\tline\ttext\nx\t1\t"a\tb\nc\\"\n'
 
 
+def test_the_verdict_word_by_word_as_pandas_reads_it(run: Run, tmp_path: Path) -> None:
+    """A third of its rows was once lost without a word, since a word like `"I` opened a quote."""
+    import pandas
+
+    path = tmp_path / "the-verdict.txt"
+    path.write_text(read_text("the-verdict.txt")[:4000], encoding="utf-8")
+    words = path.read_text(encoding="utf-8").split()
+    assert any(word.startswith('"') for word in words)
+    for form, delimiter in (("--csv", ","), ("--tsv", "\t")):
+        out, _ = run(path, "--lines", "--words", form)
+        table = pandas.read_csv(io.StringIO(out, newline=""), sep=delimiter, keep_default_na=False)
+        assert list(table["word"]) == words
+
+
+def test_columns_of_the_input_come_along(run: Run, tmp_path: Path) -> None:
+    """All of them, once those of --id; and one that is called like one of ours gets another name."""
+    path = tmp_path / "items.csv"
+    path.write_text('item,word,text,cond\n1,w,"To be, or",a\n2,"v ""x""",not to be,\n')
+    rows = run.table(path, "--words")
+    assert list(rows[0]) == [
+        *("source", "line", "model", "item", "input_word", "cond", "index", "n_tokens", "surprisal", "word")
+    ]
+    assert [(row["item"], row["input_word"], row["cond"]) for row in rows] == [
+        *(3 * [("1", "w", "a")]),
+        *(3 * [("2", 'v "x"', "")]),
+    ]
+    assert {row["model"] for row in rows} == {"shakespeare"}
+    (first, _) = run.table(path, "--id", "cond", "--id", "item")
+    assert list(first)[:6] == ["source", "line", "model", "cond", "item", "n_tokens"]
+    out, _ = run(path, "--id", "item")
+    assert out.splitlines()[0].split()[:2] == ["item", "n_tokens"]
+    _, err = run(path, "--id", "itme", status=2)
+    assert "no column 'itme'; its columns are item, word, text, cond" in err
+
+
+def test_fields_of_json_come_along_as_they_are(run: Run, tmp_path: Path) -> None:
+    """In JSON; as text in a table, where a row may lack a column that another has."""
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"text": "To be", "x": 0.1, "y": [1]}\n{"text": "or not", "z": null, "x": "é"}\n')
+    first, second = run.objects(path)
+    assert (first["x"], first["y"], second["z"], second["x"]) == (0.1, [1], None, "é")
+    assert "z" not in first
+    assert [(row["x"], row["y"], row["z"]) for row in run.table(path)] == [("0.1", "[1]", ""), ("é", "", "")]
+
+
+def test_what_was_measured_stands_with_figures_that_go_to_a_program(run: Run) -> None:
+    """On stderr, or as the first of the JSON lines; and a table says that the model was nobody's choice."""
+    out, err = run("To be", "--csv")
+    digest = fingerprint(picogpt.load("shakespeare").params)
+    assert f"shakespeare (weights' SHA-256 {digest}), picogpt {picogpt.__version__}, float32, after token 1023" in err
+    assert "bits, stride 128" in err
+    meta, row = run.objects("To be", "--meta")
+    assert meta["meta"]["weights_sha256"] == digest
+    assert row["model"] == "shakespeare"
+    assert main(["score", "To be"]) == 0
+    out = run.capsys.readouterr().out
+    assert out.splitlines()[-1].endswith("shakespeare (no --model was given, and GPT-2 is not here)")
+
+
+def test_json_lines_that_begin_with_what_was_measured_are_continued(run: Run, tmp_path: Path) -> None:
+    texts, output = tmp_path / "texts.txt", tmp_path / "out.jsonl"
+    texts.write_text("To be\nor not\n")
+    run(texts, "--lines", "--meta", "--output", output)
+    expected = output.read_bytes()
+    assert expected.count(b"\n") == 3
+    for n in (0, 10, expected.index(b"\n") + 1, len(expected) - 5):
+        output.write_bytes(expected[:n])
+        run(texts, "--lines", "--meta", "--output", output, "--resume")
+        assert output.read_bytes() == expected
+
+
+def test_sentences_in_quotes(run: Run) -> None:
+    """One, or several; with a unit before them or not."""
+    for arguments in (["--texts", "The king is dead.", "Long live"], ["The king is dead.", "Long live", "--texts"]):
+        rows = run.table(*arguments)
+        assert [(row["line"], row["text"]) for row in rows] == [("1", "The king is dead."), ("2", "Long live")]
+    (row,) = run.table("--texts", "The king is dead.")
+    assert row["text"] == "The king is dead."
+
+
+def test_a_text_after_its_context(run: Run, tmp_path: Path) -> None:
+    """Only the text's tokens are scored, given those of the context; a space joins the two if none is there."""
+    path = tmp_path / "items.csv"
+    path.write_text("pre,text\nThe king,is dead.\nThe king , is dead.\n,is dead.\n")
+    objects = run.objects(path, "--prefix", "pre", "--tokens")
+    (whole,) = run.objects("The king is dead.", "--tokens")
+    (alone,) = run.objects("is dead.", "--tokens")
+    expected = whole["tokens"][2:]
+    assert objects[0]["tokens"] == [
+        {name: pytest.approx(value, abs=1e-4) if isinstance(value, float) else value for name, value in token.items()}
+        for token in expected
+    ]
+    assert objects[0]["logprob"] == pytest.approx(sum(token["logprob"] for token in expected), abs=1e-4)
+    assert "".join(token["token"] for token in objects[1]["tokens"]) == " is dead."
+    assert objects[2]["logprob"] == pytest.approx(alone["logprob"], abs=1e-4)
+    (glued, *_) = run.objects(path, "--prefix", "pre", "--tokens", "--separator", "")
+    assert "".join(token["token"] for token in glued["tokens"]) == "is dead."
+
+
+def test_words_with_the_surprisals_before_them_and_the_entropy_of_their_beginning(run: Run) -> None:
+    (tokens,) = run.objects("The king is dead.", "--tokens")
+    words = run.table("The king is dead.", "--words", "--previous", "2", "--contextual-entropy")
+    surprisals = [word["surprisal"] for word in words]
+    assert [word["previous_1"] for word in words] == ["", *surprisals[:-1]]
+    assert [word["previous_2"] for word in words] == ["", "", *surprisals[:-2]]
+    entropies = [token["entropy"] for token in tokens["tokens"]]
+    assert [float(word["entropy"]) for word in words] == pytest.approx(entropies[:4], abs=1e-5)
+
+
+def test_regions_of_sentences(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text('item,regions\n1,The king | is | dead.\n2,"The ki|ng"\n')
+    rows = run.table(path, "--regions", "regions", "--previous", "1")
+    words = run.table("The king is dead.", "--words")
+    assert [row["region"] for row in rows[:3]] == ["The king", "is", "dead."]
+    sums = [float(words[0]["surprisal"]) + float(words[1]["surprisal"]), float(words[2]["surprisal"])]
+    assert [float(row["surprisal"]) for row in rows[:2]] == pytest.approx(sums, abs=1e-3)
+    assert rows[1]["previous_1"] == rows[0]["surprisal"]
+    assert rows[0]["regions"] == "The king | is | dead."
+
+
+def test_choices_in_a_column(run: Run, tmp_path: Path) -> None:
+    """After the text or in its gap, and which of them is right; rows of an earlier run count for the accuracy."""
+    path, output = tmp_path / "items.csv", tmp_path / "out.csv"
+    path.write_text("text,said,right\nThe king,are dead|is dead,1\nThe {} is dead.,king|kings,king\nMy,lord|love,C\n")
+    arguments: list[str | Path] = [path, "--choices-column", "said", "--answer", "right"]
+    rows = run.table(*arguments)
+    assert [row["choice"] for row in rows] == ["are dead", "is dead", "king", "kings"]
+    (is_dead,) = run.table("The king", "--choices", " is dead")
+    assert float(rows[1]["logprob"]) == pytest.approx(float(is_dead["logprob"]), abs=1e-4)
+    assert float(rows[1]["per_character"]) == pytest.approx(float(is_dead["logprob"]) / 7, abs=1e-4)
+    (gap,) = run.table("The {} is dead.", "--choices", "kings")
+    assert float(rows[3]["logprob"]) == pytest.approx(float(gap["logprob"]), abs=1e-4)
+    assert [row["is_answer"] for row in rows] == ["0", "1", "1", "0"]
+    first, second = run.objects(*arguments)
+    assert (first["best"], first["acc"]) == ("is dead", 1)
+    out, err = run(*arguments, "--output", output)
+    assert "line 4: the answer 'C' is none of the 2 choices" in err
+    accuracy = [line.split()[:2] for line in out.splitlines()[1:]]
+    assert accuracy == [["2", f"{(1 + second[name]) / 2:.3f}"] for name in ("acc", "acc_norm", "acc_bytes")]
+    again, _ = run(*arguments, "--output", output, "--resume")
+    assert again == out
+
+
 def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "words.png"
     run("To be, or $not^ to be", "--plot", path)
     assert path.read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in tmp_path.iterdir()] == ["words.png"]
+    monkeypatch.setattr(plot, "N_WORDS", 3)
+    monkeypatch.setattr(plot, "N_LINES", 1)
+    run("To be or not", "--plot", path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["words-2.png", "words.png"]
+    width = int.from_bytes(path.read_bytes()[16:20])
+    assert width == 8 * 150  # a page's, however many words there are
+    run("To be or not", "--plot", tmp_path / "words.pdf")
+    assert (tmp_path / "words.pdf").read_bytes().count(b"/Type /Page ") == 2
     _, err = run("To be", "--plot", tmp_path / "words.nonsense", status=2)
     assert "cannot be written" in err
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_pdf", None)
