@@ -46,7 +46,7 @@ def describe(args: argparse.Namespace, scorer: Scorer, **options: Any) -> Descri
         "form": args.form,
         "format": args.format,
         "id": args.id,
-        "inputs": inputs(args.inputs),
+        "inputs": inputs(args.inputs) if args.output_dir is None else [],
     }
 
 

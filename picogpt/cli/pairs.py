@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from picogpt.checksums import sha256
 from picogpt.cli.accuracy import PairAccuracy
+from picogpt.cli.corpus import run
 from picogpt.cli.description import describe
 from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
-from picogpt.cli.output import add_output_options, form_of, free_name, run
+from picogpt.cli.output import add_output_options, form_of
 from picogpt.cli.records import add_input_options
 from picogpt.cli.text import add_special_option, check_special, special_options
+from picogpt.corpus.shape import free_name
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_parts
 
@@ -78,7 +80,6 @@ def main(argv: list[str]) -> int:
     run(
         args,
         job,
-        model_name(args),
         describe(
             args,
             job.scorer,

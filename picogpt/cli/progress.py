@@ -16,15 +16,15 @@ EVERY = 30.0  # seconds between two lines
 class Progress:
     """Counts records towards `total`. What an earlier run did counts, but not for the time that is left."""
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.total, self.clock = total, clock
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic, unit: str = "texts") -> None:
+        self.total, self.clock, self.unit = total, clock, unit
         self.n = self.n_skipped = 0
         self.start = self.last = clock()
         self.bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, unit=" texts", dynamic_ncols=True, leave=False)
+            self.bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, leave=False)
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +47,7 @@ class Progress:
     def line(self, seconds: float) -> str:
         rate = (self.n - self.n_skipped) / seconds
         left = f", {duration((self.total - self.n) / rate)} left" if rate else ""
-        return f"{self.n:,} of {self.total:,} texts in {duration(seconds)}, {rate:.3g} a second{left}"
+        return f"{self.n:,} of {self.total:,} {self.unit} in {duration(seconds)}, {rate:.3g} a second{left}"
 
     def say(self, message: str) -> None:
         """A line on stderr, above the bar if there is one."""

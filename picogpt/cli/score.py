@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.accuracy import ChoiceAccuracy
+from picogpt.cli.corpus import run
 from picogpt.cli.description import describe
 from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
-from picogpt.cli.output import add_output_options, form_of, run
+from picogpt.cli.output import add_output_options, form_of
 from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text
 from picogpt.cli.results import Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
@@ -77,7 +78,7 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
         raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
-    one_text = is_one_text(args)
+    one_text = args.output_dir is None and is_one_text(args)
     check(args, one_text)
     by_words = args.bow or args.plot or args.previous or args.contextual_entropy
     default = "word" if by_words else "token" if one_text and not args.hf_perplexity else "text"
@@ -170,7 +171,6 @@ def work_through(args: argparse.Namespace, job: ModelJob[Any], one_text: bool) -
     run(
         args,
         job,
-        model_name(args),
         describe(
             args,
             job.scorer,

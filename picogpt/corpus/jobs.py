@@ -30,6 +30,9 @@ class Job(ABC, Generic[Prepared]):
 
     columns: tuple[str, ...] = ()  # those of its rows: columns of the input that are called so get another name
 
+    def begin(self) -> None:
+        """Load what is needed, where that has not happened yet."""
+
     def __call__(self, batch: Iterable[Record]) -> list[Result]:
         """A result for each record; what is wrong with one does not touch the others."""
         prepared: list[Prepared] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol
 
 from picogpt.corpus.jobs import Job, Result
@@ -13,7 +13,7 @@ from picogpt.corpus.records import Record
 CHUNK = 64  # records that are read side by side, sorted by length; a run that is killed loses no more than these
 
 Batch = list[Record]
-Spread = Callable[[Job[Any], Iterable[Batch]], Iterable[list[Result]]]  # gives results in the order of the batches
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map, or what does the same side by side
 
 
 class Sink(Protocol):
@@ -45,14 +45,19 @@ def run(records: Iterable[Record], job: Job[Any], sink: Sink, spread: Spread = m
             else:
                 sink.advance(len(batch), worked=False)
 
-    for results in spread(job, to_do()):
-        batch, n_done = begun.popleft()
-        for record, result in zip(batch[n_done:], results[n_done:], strict=True):
-            if result.bad is None:
-                sink.write(record, result)
-            else:
-                sink.refuse(record, result.bad)
-        sink.advance(len(batch))
+    results_of_batches = spread(job, to_do())
+    try:
+        for results in results_of_batches:
+            batch, n_done = begun.popleft()
+            for record, result in zip(batch[n_done:], results[n_done:], strict=True):
+                if result.bad is None:
+                    sink.write(record, result)
+                else:
+                    sink.refuse(record, result.bad)
+            sink.advance(len(batch))
+    finally:
+        if isinstance(results_of_batches, Generator):
+            results_of_batches.close()  # whoever works on what comes next may stop
 
 
 def batches(records: Iterable[Record]) -> Iterator[Batch]:

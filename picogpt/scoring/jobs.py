@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self
 
+from picogpt.checkpoints.fingerprint import arrays
 from picogpt.checkpoints.loaded import Model
+from picogpt.checkpoints.names import flatten
 from picogpt.corpus.jobs import Job, Prepared, Result, Row
 from picogpt.corpus.records import Record
 from picogpt.errors import PicoGPTError
@@ -38,6 +40,14 @@ class ModelJob(Job[Prepared]):
         """The job with a model that is loaded already, for this process."""
         self.scorer = Scorer(model, **self.options)
         return self
+
+    def begin(self) -> None:
+        _ = self.scorer
+
+    def n_bytes_of_copy(self) -> int:
+        """What the weights take in one more process: nothing if they are mapped from a file."""
+        weights = [array for param in flatten(self.scorer.params).values() for array in arrays(param)]
+        return sum(array.nbytes for array in weights if array.flags.writeable)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "scorer"}
