@@ -126,7 +126,7 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
             (args.previous or args.contextual_entropy) and not words_or_regions,
             "--previous and --contextual-entropy are of words and regions: leave out --tokens and --texts",
         ),
-        (args.resume and args.output is None, "--resume continues an --output: say which"),
+        (args.resume and args.output is None and args.output_dir is None, "--resume continues an --output: say which"),
     ]
     for wrong, message in contradictions:
         if wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import socket
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,8 @@ def on_cluster(args: argparse.Namespace, job: ModelJob[Any]) -> Iterator[Spread]
     place = str(Path(name).resolve()) if Path(name).exists() else name
     job.load = partial(load_there, place, models_dir, args.dtype, fingerprint(job.scorer.params))
     with connected(args.dask, args.workers) as client:
+        for handler in logging.getLogger("distributed").handlers:
+            handler.setLevel(logging.CRITICAL)  # what is lost is told in one line
         for line in slow_workers(client):
             print(f"picogpt: {line}", file=sys.stderr)
         yield partial(in_cluster, client=client)

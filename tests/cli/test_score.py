@@ -255,7 +255,7 @@ def test_an_identifier_that_is_not_utf8_makes_a_bad_row(run: Run, tmp_path: Path
         (["a b", "--output", "no/such/folder.tsv"], "cannot be written: No such file or directory"),
         (["a b", "--output", "x.txt"], "let the name x.txt end so"),
         (["a b", "--tsv", "--output", "x.csv"], "--tsv contradicts the name x.csv"),
-        (["a b", "--meta"], "--meta is for JSON lines"),
+        (["a b", "--meta"], "--meta is for a file of JSON lines"),
         (["a b", "--tokens", "--previous", "1"], "--previous and --contextual-entropy are of words and regions"),
         (["a b", "--regions", "r", "--words"], "say one of them"),
         (["a b", "--answer", "x"], "--answer says which of the --choices-column is right"),

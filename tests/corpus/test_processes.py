@@ -6,10 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -107,7 +107,7 @@ def test_what_a_worker_raises_is_raised_here() -> None:
 
 @pytest.mark.slow
 def test_workers_end_when_nobody_wants_more_of_them() -> None:
-    results = in_processes(slow_first, range(100), 2)
+    results = cast(Generator[tuple[int, int], None, None], in_processes(slow_first, range(100), 2))
     _, pid = next(results)
     results.close()
     with pytest.raises(ProcessLookupError):

@@ -25,13 +25,14 @@ def test_accuracies_go_by_sum_characters_and_bytes() -> None:
     context, choices = "My lord, I", ["am", "cannot tell you what it is", "hää"]
     (result,) = job(answer="label")([Record("x", 1, {"text": context, "choices": choices, "label": 1})])
     encoder, hparams, params = MODEL
+    assert encoder.eot_token is not None
     expected = []
     for choice in choices:
         ids = encoder.encode(f"{context} {choice}")
         n_context = len(encoder.encode(context))
         expected.append(float(token_logprobs([encoder.eot_token, *ids], params, hparams["n_head"])[n_context:].sum()))
     assert [part["logprob"] for part in result.parts] == pytest.approx(expected, abs=1e-4)
-    lengths = {"": [1, 1, 1], "_norm": [2, 26, 3], "_bytes": [2, 26, 5]}
+    lengths: dict[str, list[int]] = {"": [1, 1, 1], "_norm": [2, 26, 3], "_bytes": [2, 26, 5]}
     for name, lengths_of in lengths.items():
         scores = [total / n for total, n in zip(expected, lengths_of, strict=True)]
         best = max(range(3), key=scores.__getitem__)
@@ -43,11 +44,13 @@ def test_accuracies_go_by_sum_characters_and_bytes() -> None:
 
 
 def test_lists_cells_and_arcs_layout() -> None:
-    for value in (["a", "b"], '["a", "b"]', "a | b"):
+    values: list[Any] = [["a", "b"], '["a", "b"]', "a | b"]
+    for value in values:
         assert read_choices(value, "c") == (["a", "b"], [])
     arc = {"text": ["a", "b"], "label": ["A", "B"]}
     assert read_choices(arc, "c") == read_choices(json.dumps(arc), "c") == (["a", "b"], ["A", "B"])
-    for value in (None, [], "", "a||b", [1], '["a"', {"label": ["A"]}, {"text": ["a"], "label": "A"}):
+    values = [None, [], "", "a||b", [1], '["a"', {"label": ["A"]}, {"text": ["a"], "label": "A"}]
+    for value in values:
         with pytest.raises(PicoGPTError, match="choices"):
             read_choices(value, "c")
 
