@@ -59,16 +59,16 @@ def test_many_texts_have_a_process_for_each_core_where_their_memory_is_no_matter
     assert n_processes(False) == 3
 
 
-def test_copied_weights_count(tmp_path: Path) -> None:
+def test_copied_weights_count() -> None:
     job = TextJob(load).with_model(pretrained.load("shakespeare", dtype="int8"))
-    assert 1_000_000 < job.n_bytes_of_copy() < 2_000_000
+    assert 1_200_000 < job.n_bytes_of_copy() < 4_900_000  # of 4.9 MB in float32
 
 
 def test_another_machine_must_have_the_same_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Found by name, or downloaded there; and a directory that is only here is named."""
     digest = fingerprint(MODEL.params)
     assert repr(workers.load_there("shakespeare", None, "float32", digest)) == repr(MODEL)
-    with pytest.raises(PicoGPTError, match="shakespeare on .* has other weights than it has here"):
+    with pytest.raises(PicoGPTError, match="has other weights than it has here"):
         workers.load_there("shakespeare", None, "float32", "0" * 64)
     with pytest.raises(PicoGPTError, match="there is no model"):
         workers.load_there(str(tmp_path / "mine"), None, "float32", digest)
