@@ -51,6 +51,7 @@ if not TYPE_CHECKING:  # NumPy and the rest load when they are first asked for: 
         "corpus",
         "decoding",
         "download",
+        "features",
         "inspection",
         "model",
         "performance",

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -280,6 +280,6 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
-def write_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
+def write_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
     """The array's bytes in C order. On a full disk `ndarray.tofile` would say how many are missing, and not why."""
     file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -22,6 +22,7 @@ from picogpt.tokenizers import Tokenizer, stream_text
 from picogpt.types import HParams, Params
 
 if TYPE_CHECKING:  # loads when it is first asked for
+    from picogpt.features import FeatureOptions, Features
     from picogpt.inspection import Trace
     from picogpt.inspection.names import Names
 
@@ -92,6 +93,15 @@ class GPT2(NamedTuple):
         trace.model = self
         trace.tokens = inspection.token_texts(self.encoder, ids)
         return trace
+
+    def features(self, texts: str | list[str] | tuple[str, ...], **options: Unpack[FeatureOptions]) -> Features:
+        """Hidden states or attention statistics of texts, by token, word or text, with what each row is of.
+
+        `picogpt.features.FeatureOptions` says what can be chosen. Raises `PicoGPTError` for a text without tokens.
+        """
+        from picogpt.features import features
+
+        return features(self, texts, **options)
 
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
         """The prompt's ids; of an empty one the token that begins a text.

@@ -20,6 +20,7 @@ COMMANDS = {
     "pairs": "accuracy on minimal pairs, such as BLiMP's",
     "compare": "two sentences' surprisals side by side",
     "inside": "attention, logit lens and every other value of a pass",
+    "features": "hidden states or attention of many texts, for a study",
     "tokenize": "show the tokens of a text",
     "train-tokenizer": "learn a vocabulary from text",
     "train": "train a GPT-2 on text, or fine-tune one",

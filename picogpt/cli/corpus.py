@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.description import Description, in_words, kept
@@ -13,7 +13,7 @@ from picogpt.cli.options import model_name
 from picogpt.cli.parts import run_parts
 from picogpt.cli.progress import Progress
 from picogpt.cli.records import Input
-from picogpt.cli.results import Row, Writer
+from picogpt.cli.results import Row, Writer, growing
 from picogpt.cli.workers import MANY, spread
 from picogpt.corpus import loop
 from picogpt.corpus.jobs import Result
@@ -22,7 +22,7 @@ from picogpt.corpus.shape import Shape
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
-    from picogpt.scoring.jobs import ModelJob
+    from picogpt.corpus.model import ModelJob
 
 
 class Output:
@@ -35,7 +35,7 @@ class Output:
         shape: Shape,
         columns: dict[str, str],
         strict: bool,
-        seen: Callable[[Row], None] | None,
+        seen: Callable[[Row], None] | None = None,
     ) -> None:
         self.writer, self.progress, self.shape, self.columns = writer, progress, shape, columns
         self.strict, self.seen = strict, seen
@@ -61,10 +61,15 @@ class Output:
     def advance(self, n_records: int, worked: bool = True) -> None:
         self.progress.advance(n_records, worked)
 
+    def close(self) -> None:
+        """Say how many records were left out."""
+        if self.n_bad:
+            print(f"picogpt: {self.n_bad} bad row{'s' if self.n_bad > 1 else ''} left out", file=sys.stderr)
+
 
 def run(
     args: argparse.Namespace,
-    job: ModelJob[Any],
+    job: ModelJob[Any, Any],
     description: Description,
     *,
     needed: Sequence[str],
@@ -86,7 +91,11 @@ def run(
     with Input(args) as records:
         survey = records.survey()
         survey.require([*needed, *(ids or ()), *along])
-        keeping = nullcontext() if args.output is None else kept(description, args.output, args.resume)
+        keeping = (
+            nullcontext()
+            if args.output is None
+            else kept(description, args.output, args.resume, [growing(args.output)])
+        )
         meta = description if args.meta else None
         with keeping, Writer(args.form, args.output, meta, seen) as writer, Progress(survey.n_records) as progress:
             output = Output(writer, progress, shape, shape.columns(survey.columns), args.strict, seen)
@@ -94,5 +103,4 @@ def run(
                 loop.run(records, job, output, side_by_side)
     if args.output is None and args.form != "table":
         print(f"picogpt: {in_words(description)}", file=sys.stderr)
-    if output.n_bad:
-        print(f"picogpt: {output.n_bad} bad row{'s' if output.n_bad > 1 else ''} left out", file=sys.stderr)
+    output.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from picogpt.cli.corpus import run
 from picogpt.cli.description import describe
 from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.output import add_output_options, form_of
-from picogpt.cli.records import add_input_options
+from picogpt.cli.records import add_input_options, require_input
 from picogpt.cli.text import add_special_option, check_special, special_options
 from picogpt.corpus.shape import free_name
 from picogpt.errors import PicoGPTError
@@ -57,8 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
-        raise PicoGPTError("there are no pairs: name a file, or pipe them in")
+    require_input(args)
     if (args.metric == "slor") != (args.unigrams is not None):
         raise PicoGPTError("--metric slor and --unigrams FILE, a text in which it counts tokens, belong together")
     args.form = form_of(args)
@@ -82,7 +80,9 @@ def main(argv: list[str]) -> int:
         job,
         describe(
             args,
-            job.scorer,
+            job.reader,
+            unit=job.reader.unit,
+            form=args.form,
             good=args.good,
             bad=args.bad,
             metric=args.metric,

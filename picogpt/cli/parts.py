@@ -17,14 +17,14 @@ from picogpt.errors import PicoGPTError
 from picogpt.files import parse_json
 
 if TYPE_CHECKING:
+    from picogpt.corpus.model import ModelJob
     from picogpt.corpus.shape import Shape
-    from picogpt.scoring.jobs import ModelJob
 
 META = "meta.json"  # beside the files
 
 
 def run_parts(
-    args: argparse.Namespace, job: ModelJob[Any], description: Description, shape: Shape, needed: Sequence[str]
+    args: argparse.Namespace, job: ModelJob[Any, Any], description: Description, shape: Shape, needed: Sequence[str]
 ) -> None:
     """Make a file of rows of each input that has none yet."""
     from picogpt.corpus.partitions import PartsJob, parts_of

@@ -45,6 +45,12 @@ def add_text_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_input(args: argparse.Namespace) -> None:
+    """Raises `PicoGPTError` where the text would have to be typed."""
+    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
+        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
+
+
 def is_one_text(args: argparse.Namespace) -> bool:
     """Whether the input is a single text, and not rows that may be many."""
     return len(args.inputs) < 2 and {kind_of(name, args.format) for name in files(args.inputs) or ["-"]} == {"text"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from picogpt.cli.corpus import run
 from picogpt.cli.description import describe
 from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.output import add_output_options, form_of
-from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text
+from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text, require_input
 from picogpt.cli.results import Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 from picogpt.errors import PicoGPTError
@@ -22,7 +21,7 @@ from picogpt.errors import PicoGPTError
 if TYPE_CHECKING:
     from picogpt.corpus.jobs import Result
     from picogpt.pretrained import GPT2
-    from picogpt.scoring.jobs import ModelJob
+    from picogpt.scoring.jobs import ScoringJob
 
 DESCRIPTION = """\
 Score a TEXT, FILEs or standard input: the log-probability (natural) of every token given those before it, its
@@ -76,8 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
-        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
+    require_input(args)
     one_text = args.output_dir is None and is_one_text(args)
     check(args, one_text)
     by_words = args.bow or args.plot or args.previous or args.contextual_entropy
@@ -133,7 +131,7 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
             raise PicoGPTError(message)
 
 
-def job_of(args: argparse.Namespace, model: GPT2) -> ModelJob[Any]:
+def job_of(args: argparse.Namespace, model: GPT2) -> ScoringJob[Any]:
     """What is to be done with each text."""
     from picogpt.pretrained import load
     from picogpt.scoring.choices import ChoicesJob
@@ -163,7 +161,7 @@ def job_of(args: argparse.Namespace, model: GPT2) -> ModelJob[Any]:
     ).with_model(model)
 
 
-def work_through(args: argparse.Namespace, job: ModelJob[Any], one_text: bool) -> None:
+def work_through(args: argparse.Namespace, job: ScoringJob[Any], one_text: bool) -> None:
     """Every text of the inputs; whatever is wrong with a single one is an error."""
     args.strict = args.strict or one_text
     accuracy = ChoiceAccuracy() if args.answer else None
@@ -173,7 +171,9 @@ def work_through(args: argparse.Namespace, job: ModelJob[Any], one_text: bool) -
         job,
         describe(
             args,
-            job.scorer,
+            job.reader,
+            unit=job.reader.unit,
+            form=args.form,
             rows=args.by,
             corrected=args.bow,
             hf_perplexity=args.hf_perplexity,
@@ -198,7 +198,7 @@ def work_through(args: argparse.Namespace, job: ModelJob[Any], one_text: bool) -
         print(f"\nmodel  {model_in_words(args)}")
 
 
-def show(args: argparse.Namespace, job: ModelJob[Any]) -> None:
+def show(args: argparse.Namespace, job: ScoringJob[Any]) -> None:
     """A single text, as a table that ends with the sums of the whole text, and perhaps as a picture."""
     with Input(args) as records:
         (result,) = job(records)

@@ -17,8 +17,8 @@ from picogpt.corpus.loop import Spread
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
+    from picogpt.corpus.model import ModelJob
     from picogpt.pretrained import GPT2
-    from picogpt.scoring.jobs import ModelJob
 
 MANY = 300  # texts; processes that have to be started and to load the model win nothing on fewer
 COPIES = 1 << 30  # bytes of weights that are not mapped from a file, in all processes, unless --workers asks for more
@@ -36,7 +36,7 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def spread(args: argparse.Namespace, job: ModelJob[Any], is_much: bool) -> Iterator[Spread]:
+def spread(args: argparse.Namespace, job: ModelJob[Any, Any], is_much: bool) -> Iterator[Spread]:
     """What maps the job over batches, and whatever it needs for that."""
     if args.workers is not None and args.workers < 1:
         raise PicoGPTError(f"--workers must be at least 1, not {args.workers}")
@@ -51,7 +51,7 @@ def spread(args: argparse.Namespace, job: ModelJob[Any], is_much: bool) -> Itera
         yield map
 
 
-def default_workers(job: ModelJob[Any]) -> int:
+def default_workers(job: ModelJob[Any, Any]) -> int:
     """A process for each core, unless their copies of the weights would take much memory."""
     from picogpt.corpus.processes import n_cores
 
@@ -59,7 +59,7 @@ def default_workers(job: ModelJob[Any]) -> int:
 
 
 @contextmanager
-def on_cluster(args: argparse.Namespace, job: ModelJob[Any]) -> Iterator[Spread]:
+def on_cluster(args: argparse.Namespace, job: ModelJob[Any, Any]) -> Iterator[Spread]:
     from picogpt.checkpoints.fingerprint import fingerprint
     from picogpt.corpus.cluster import connected, in_cluster, slow_workers
 
@@ -67,7 +67,7 @@ def on_cluster(args: argparse.Namespace, job: ModelJob[Any]) -> Iterator[Spread]
         raise PicoGPTError(f"the cluster at {args.dask} has workers of its own: leave out --workers")
     name, models_dir = model_name(args), args.models_dir and str(Path(args.models_dir).resolve())
     place = str(Path(name).resolve()) if Path(name).exists() else name
-    job.load = partial(load_there, place, models_dir, args.dtype, fingerprint(job.scorer.params))
+    job.load = partial(load_there, place, models_dir, args.dtype, fingerprint(job.reader.params))
     with connected(args.dask, args.workers) as client:
         for handler in logging.getLogger("distributed").handlers:
             handler.setLevel(logging.CRITICAL)  # what is lost is told in one line

@@ -6,6 +6,7 @@ form where one position of one row continues a cache, and otherwise in parts by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy.typing as npt
@@ -38,10 +39,24 @@ def hidden_states(
     ids = as_ids(inputs)
     params: Params = {"wte": wte, "wpe": wpe, "blocks": blocks, "ln_f": ln_f}
     if tap is not as_is:
-        return model.hidden_states(ids, **params, n_head=n_head, cache=cache, n_pad=n_pad, tap=tap)
+        with pace_of(ids.size, wpe.shape[-1]) as layer_done:
+            paced = after_each_layer(tap, layer_done)
+            return model.hidden_states(ids, **params, n_head=n_head, cache=cache, n_pad=n_pad, tap=paced)
     if ids.size == 1 and cache is not None and n_pad is None:
         return step.hidden_states(ids, **params, n_head=n_head, cache=cache)
     return driver.hidden_states(ids, **params, n_head=n_head, cache=cache, n_pad=n_pad)
+
+
+def after_each_layer(tap: Tap, layer_done: Callable[[], None]) -> Tap:
+    """The tap, and a call when a layer's last value has been seen."""
+
+    def tap_and_call(name: str, array: Array) -> Array:
+        array = tap(name, array)
+        if name.endswith(".resid_post"):
+            layer_done()
+        return array
+
+    return tap_and_call
 
 
 def project(x: Array, wte: Array) -> Array:  # [..., n_embd], [n_vocab, n_embd] -> [..., n_vocab]

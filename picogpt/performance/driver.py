@@ -39,7 +39,7 @@ def hidden_states(
     x = through_blocks(x, blocks, n_head, cache.layers(x.shape[-2]) if cache is not None else None, n_pad)
     if cache is not None:
         cache.length += x.shape[-2]
-    return by_rows(partial(layer_norm, **ln_f), rows_of(x), n_rows=ROW_BLOCK).reshape(x.shape)
+    return final_norm(x, ln_f)
 
 
 def through_blocks(
@@ -60,6 +60,10 @@ def through_blocks(
             x = by_rows(partial(after_attention, block), x, z.reshape(x.shape), n_rows=ROW_BLOCK)
             layer_done()
     return x.reshape(shape)
+
+
+def final_norm(x: Array, ln_f: Params) -> Array:  # [..., n_embd] -> [..., n_embd]
+    return by_rows(partial(layer_norm, **ln_f), rows_of(x), n_rows=ROW_BLOCK).reshape(x.shape)
 
 
 def rows_of(x: Array) -> Array:  # [..., n] -> [n_rows, n]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from picogpt.checkpoints.loaded import Model
 from picogpt.corpus.jobs import Result, Row
+from picogpt.corpus.model import Check, no_check
 from picogpt.corpus.records import Record
 from picogpt.errors import PicoGPTError, shown
-from picogpt.scoring.jobs import Check, ModelJob, between, no_check
+from picogpt.scoring.jobs import ScoringJob, between
 
 GAP = "{}"  # where a choice goes; without it, after the text
 RANKS = {"": "logprob", "_norm": "per_character", "_bytes": "per_byte"}  # as lm-evaluation-harness has acc, acc_norm …
@@ -24,7 +25,7 @@ class Question(NamedTuple):
     answer: int | None
 
 
-class ChoicesJob(ModelJob[Question]):
+class ChoicesJob(ScoringJob[Question]):
     """Scores what each record has to choose from, and whether `answer`, a column, is what the model prefers.
 
     A choice takes the place of `{}` in the text, and is scored with all that comes after it; without `{}` it stands
@@ -59,7 +60,7 @@ class ChoicesJob(ModelJob[Question]):
         choices, labels = read_choices(record.fields.get(self.choices), self.choices)
         answer = None if self.answer is None else find_answer(record.fields.get(self.answer), choices, labels)
         for choice in choices:
-            self.check(self.scorer.encoder, text + choice)
+            self.check(self.reader.encoder, text + choice)
         if GAP in text:
             prefix, _, suffix = text.partition(GAP)
             return Question(prefix, "", choices, suffix, answer)
@@ -71,7 +72,7 @@ class ChoicesJob(ModelJob[Question]):
     def result(self, question: Question) -> Result:
         prefix, separator, choices, suffix, answer = question
         try:
-            rows = self.scorer.continuations(prefix, choices, separator, suffix)
+            rows = self.reader.continuations(prefix, choices, separator, suffix)
         except PicoGPTError as error:  # it does not fit into the context
             return Result({}, (), str(error))
         summary: Row = {"n_choices": len(rows)}

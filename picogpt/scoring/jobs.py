@@ -4,58 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
-from picogpt.checkpoints.fingerprint import arrays
 from picogpt.checkpoints.loaded import Model
-from picogpt.checkpoints.names import flatten
-from picogpt.corpus.jobs import Job, Prepared, Result, Row
+from picogpt.corpus.jobs import Prepared, Result, Row
+from picogpt.corpus.model import Check, ModelJob, no_check
 from picogpt.corpus.records import Record
 from picogpt.errors import PicoGPTError
 from picogpt.scoring.regions import Span, find_regions
 from picogpt.scoring.report import FIGURES, Scorer, TextScore, n_within, rows_of
 from picogpt.scoring.tokens import huggingface_perplexity
-from picogpt.tokenizers import Tokenizer
 
 By = Literal["text", "word", "token", "region"]
-Check = Callable[[Tokenizer, str], None]  # raises `PicoGPTError` for a text that is not to be encoded
 
 
-def no_check(encoder: Tokenizer, text: str) -> None:
-    """The tokenizer itself refuses what must not be in a text."""
+class ScoringJob(ModelJob[Prepared, Scorer]):
+    """A job with a `Scorer`."""
 
-
-class ModelJob(Job[Prepared]):
-    """A job that needs a model: what is sent is how to load it, and it is loaded once in each process."""
-
-    def __init__(self, load: Callable[[], Model], check: Check = no_check, **options: Any) -> None:
-        self.load, self.check, self.options = load, check, options
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        return Scorer(self.load(), **self.options)
-
-    def with_model(self, model: Model) -> Self:
-        """The job with a model that is loaded already, for this process."""
-        self.scorer = Scorer(model, **self.options)
-        return self
-
-    def begin(self) -> None:
-        _ = self.scorer
-
-    def n_bytes_of_copy(self) -> int:
-        """What the weights take in one more process: nothing if they are mapped from a file."""
-        weights = [array for param in flatten(self.scorer.params).values() for array in arrays(param)]
-        return sum(array.nbytes for array in weights if array.flags.writeable)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "scorer"}
-
-    def encode(self, text: str) -> list[int]:
-        """A text's ids; raises `PicoGPTError` when there is nothing to score in it."""
-        self.check(self.scorer.encoder, text)
-        return self.scorer.encode(text)
+    def make_reader(self, model: Model) -> Scorer:
+        return Scorer(model, **self.options)
 
 
 class Encoded(NamedTuple):
@@ -67,7 +34,7 @@ class Encoded(NamedTuple):
     spans: Sequence[Span] = ()
 
 
-class TextJob(ModelJob[Encoded]):
+class TextJob(ScoringJob[Encoded]):
     """Scores a column's texts: the figures of each, and rows of its tokens, words or regions.
 
     `prefix` is a column with what stands before a text and is not scored; unless there is a `separator`, a space
@@ -112,7 +79,7 @@ class TextJob(ModelJob[Encoded]):
         if self.prefix is None or not (prefix := record.text(self.prefix)):
             return Encoded(text, self.encode(text), 0, spans)
         ids = self.encode(prefix + between(prefix, text, self.separator) + text)
-        n_before = n_within(self.scorer.encoder, [ids], prefix)
+        n_before = n_within(self.reader.encoder, [ids], prefix)
         if n_before == len(ids):
             raise PicoGPTError("nothing to score: the text has no tokens")
         return Encoded(text, ids, n_before, spans)
@@ -120,12 +87,12 @@ class TextJob(ModelJob[Encoded]):
     def measure(self, prepared: Sequence[Encoded]) -> Iterable[Result]:
         if self.hf_perplexity:
             return [self.perplexity(text) for text in prepared]
-        scores = self.scorer.score_encoded([(text.text, text.ids) for text in prepared])
+        scores = self.reader.score_encoded([(text.text, text.ids) for text in prepared])
         return [self.result(text, score) for text, score in zip(prepared, scores, strict=True)]
 
     def perplexity(self, text: Encoded) -> Result:
-        scorer = self.scorer
-        figure = huggingface_perplexity(text.ids, scorer.params, scorer.n_head, scorer.stride)
+        reader = self.reader
+        figure = huggingface_perplexity(text.ids, reader.params, reader.n_head, reader.stride)
         return Result({"n_tokens": len(text.ids), "hf_perplexity": figure})
 
     def result(self, text: Encoded, score: TextScore) -> Result:

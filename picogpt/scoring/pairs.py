@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from picogpt.checkpoints.loaded import Model
 from picogpt.corpus.jobs import Result
+from picogpt.corpus.model import Check, no_check
 from picogpt.corpus.records import Record
 from picogpt.errors import PicoGPTError
-from picogpt.scoring.jobs import Check, ModelJob, no_check
+from picogpt.scoring.jobs import ScoringJob
 from picogpt.scoring.report import TextScore
 
 Metric = Literal["sum", "mean", "slor", "token-aligned"]
@@ -20,7 +21,7 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 Pair = tuple[tuple[str, list[int]], tuple[str, list[int]]]  # of texts with their ids
 
 
-class PairsJob(ModelJob[Pair]):
+class PairsJob(ScoringJob[Pair]):
     """Scores the two sentences of each record; the figures are natural logarithms, and more is better.
 
     `metric` "sum" is a sentence's log-probability, as in BLiMP; "mean" is that divided by the number of its tokens;
@@ -54,7 +55,7 @@ class PairsJob(ModelJob[Pair]):
         return (good, self.encode(good)), (bad, self.encode(bad))
 
     def measure(self, prepared: Sequence[Pair]) -> Iterable[Result]:
-        scores = self.scorer.score_encoded([text for pair in prepared for text in pair])
+        scores = self.reader.score_encoded([text for pair in prepared for text in pair])
         return [self.result(good, bad) for good, bad in zip(scores[::2], scores[1::2], strict=True)]
 
     def result(self, good: TextScore, bad: TextScore) -> Result:
@@ -69,7 +70,7 @@ class PairsJob(ModelJob[Pair]):
             return score.logprob
         frequencies = 0.0
         if self.counted is not None:
-            frequencies = log_frequencies(score.ids[-score.n_tokens :], self.counted, self.scorer.encoder.n_vocab)
+            frequencies = log_frequencies(score.ids[-score.n_tokens :], self.counted, self.reader.encoder.n_vocab)
         return (score.logprob - frequencies) / score.n_tokens
 
 

@@ -184,13 +184,7 @@ class Scorer:
         self.stride = check_stride(stride, model.hparams["n_ctx"])
         self.unit: Literal["bits", "nats"] = "nats" if nats else "bits"
         self.allowed_special, self.disallowed_special, self.details = allowed_special, disallowed_special, details
-        bos_token = self.encoder.bos_token
-        if bos is not False and bos_token is None:
-            raise PicoGPTError(
-                "this model has no token that begins a text, so the first token of a text has no score: "
-                "leave it out (--no-bos, bos=False)"
-            )
-        self.bos = [] if bos is False or bos_token is None else [bos_token]
+        self.bos = bos_ids(self.encoder, bos)
         self.sets = beginnings(self.encoder, model.hparams["n_vocab"]) if bow else None
 
     def encode(self, text: str) -> list[int]:
@@ -296,6 +290,18 @@ def score_text(
 def rows_of(score: TextScore, by: Literal["text", "word", "token"]) -> list[Row]:
     """A text's tokens or words, or the one row of its figures."""
     return [score.summary] if by == "text" else score.words if by == "word" else score.tokens
+
+
+def bos_ids(encoder: Tokenizer, bos: bool | None) -> list[int]:
+    """The token that begins a text, or none where `bos` is False; raises `PicoGPTError` for a model without one."""
+    if bos is False:
+        return []
+    if encoder.bos_token is None:
+        raise PicoGPTError(
+            "this model has no token that begins a text, so nothing comes before the first token of a text: "
+            "leave it out (--no-bos, bos=False)"
+        )
+    return [encoder.bos_token]
 
 
 def n_bytes(text: str) -> int:

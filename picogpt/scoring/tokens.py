@@ -110,7 +110,7 @@ def score_windows(
     ]
     # token i is predicted at position i − 1; after the last token there is no token, but sets may be asked for
     targets = [np.append(text[1:], 0) for text in ids]
-    for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin)):
+    for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin), BATCH_TOKENS):
         n_longest = max(window.end - window.begin for _, window in batch)
         rows = np.zeros((len(batch), n_longest), np.int64)  # pads on the right, where causal attention never looks
         for row, (text, window) in zip(rows, batch, strict=True):
@@ -168,11 +168,11 @@ def check_scores(scores: TokenScores, params: Params, details: bool) -> None:
         raise explain_non_finite(params)
 
 
-def batches(plan: Iterable[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
-    """Windows, the shortest first, in batches of at most BATCH_TOKENS tokens with their pads."""
+def batches(plan: Iterable[tuple[int, Window]], n_tokens: int) -> Iterator[list[tuple[int, Window]]]:
+    """Windows, the shortest first, in batches of at most `n_tokens` tokens with their pads, or of one window."""
     batch: list[tuple[int, Window]] = []
     for item in plan:
-        if batch and (len(batch) + 1) * (item[1].end - item[1].begin) > BATCH_TOKENS:
+        if batch and (len(batch) + 1) * (item[1].end - item[1].begin) > n_tokens:
             yield batch
             batch = []
         batch.append(item)
