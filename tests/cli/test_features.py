@@ -83,7 +83,7 @@ def test_rows_are_those_of_score(
 def test_what_is_written_is_said(run: Run, tmp_path: Path) -> None:
     texts = tmp_path / "texts.csv"
     texts.write_text('name,said\nx,"To be, or"\ny,not to be\n')
-    given = [texts, "--column", "said", "--id", "name"]
+    given: list[str | Path] = [texts, "--column", "said", "--id", "name"]
     out, _ = run(*given, "--layer", "0,3", "--out", tmp_path / "a.npz")
     assert out == f"{tmp_path / 'a.npz'}: hidden 2×2×192, a row for each text, from the model shakespeare\n"
     found = loaded(tmp_path / "a.npz")
@@ -121,7 +121,7 @@ def test_a_run_that_dies_at_any_moment_is_completed_to_the_same_bytes(
     monkeypatch.setattr(store, "IN_MEMORY", 0)
     texts = tmp_path / "te\\xts.txt"
     texts.write_text(LINES)
-    arguments = [texts, texts, "--lines", "--words", "--layer", "1"]
+    arguments: list[str | Path] = [texts, texts, "--lines", "--words", "--layer", "1"]
     whole, folder = tmp_path / name, tmp_path / "killed"
     folder.mkdir()
     run(*arguments, "--out", whole)

@@ -20,6 +20,7 @@ from tests.random_model import HPARAMS, N_CTX, N_EMBD, N_HEAD, N_LAYER, random_p
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "inspection.npz")
 MODEL = pretrained.load("shakespeare")
+BOS = 1023  # the model's token that begins a text
 TEXTS = ["My kingdom for a horse, é!", "O", "  To be,\tor not  to be \n"]
 LETTERS = "abcdefghijklmnopqrstuvw "
 
@@ -47,7 +48,7 @@ def filled(extractor: Extractor, rows: list[list[int]], dtype: npt.DTypeLike = n
 
 def states(text: str) -> npt.NDArray[Any]:  # -> [n_layer + 1, n_tokens, n_embd]
     """Of a text's tokens after the one that begins a text, by the trace."""
-    ids = [MODEL.encoder.bos_token, *MODEL.encoder.encode(text)]
+    ids = [BOS, *MODEL.encoder.encode(text)]
     return np.stack(inspection.hidden_states(ids, MODEL.params, MODEL.hparams["n_head"]))[:, 1:]
 
 
@@ -84,7 +85,7 @@ def test_pooled_by_hand(layer: Any) -> None:
             ({"words": True}, [expected[a:b].mean(axis=0) for a, b in spans]),
             ({"words": True, "pool": "last"}, [expected[b - 1] for a, b in spans]),
         ):
-            hidden = features(MODEL, text, layer=layer, **options)["hidden"]  # type: ignore[arg-type]
+            hidden = features(MODEL, text, layer=layer, **options)["hidden"]
             assert hidden.dtype == np.float32
             np.testing.assert_allclose(hidden, rows, rtol=0, atol=2e-5)
 
@@ -147,8 +148,7 @@ def test_the_mean_of_a_text_is_what_previous_token_scores_say() -> None:
     np.testing.assert_allclose(found["previous"][0], inspection.previous_token_scores(patterns), atol=1e-12)
     assert np.isnan(features(model, "t", attention=True, bos=False)["previous"]).all()
     with_bos = MODEL.features("To", attention=True)
-    bos, to = MODEL.encoder.bos_token, MODEL.encoder.encode("To")
-    patterns = inspection.attentions([bos, *to], MODEL.params, MODEL.hparams["n_head"])
+    patterns = inspection.attentions([BOS, *MODEL.encoder.encode("To")], MODEL.params, MODEL.hparams["n_head"])
     np.testing.assert_allclose(with_bos["previous"][0], [pattern[:, -1, -2] for pattern in patterns], atol=1e-6)
 
 
