@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from picogpt.corpus.processes import ONE_THREAD, n_cores
+from picogpt.corpus.processes import ONE_THREAD, environment, n_cores
 from picogpt.errors import PicoGPTError
 
 T = TypeVar("T")
@@ -51,7 +51,6 @@ def connected(address: str, n_workers: int | None = None) -> Iterator[Any]:
     Raises `PicoGPTError` where Dask is not installed, and where there is no cluster.
     """
     try:
-        import dask
         import distributed
     except ImportError:
         raise PicoGPTError("--dask needs Dask: pip install 'picogpt[dask]', here and on every worker") from None
@@ -63,14 +62,12 @@ def connected(address: str, n_workers: int | None = None) -> Iterator[Any]:
         with client:
             yield client
         return
-    variables = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in WORKER_VARIABLES.items()}
-    with (
-        dask.config.set(variables),
-        distributed.LocalCluster(
+    quiet = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # what goes wrong is raised; how a worker ends is no news
+    with environment({**WORKER_VARIABLES, **quiet}):  # which Dask prefers to its configuration
+        cluster = distributed.LocalCluster(
             n_workers=n_workers or n_cores(), threads_per_worker=1, memory_limit=0, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+        )
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client
 
 

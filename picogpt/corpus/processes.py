@@ -12,7 +12,7 @@ import pickle
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar, cast
@@ -36,7 +36,7 @@ class Process:
         context = get_context("spawn")  # a fork would have this process's threads and locks in whatever state
         self.connection, far_end = context.Pipe()
         self.process = context.Process(target=serve, args=(far_end, work), daemon=True)
-        with one_thread(), without_interrupts():
+        with environment(ONE_THREAD), without_interrupts():
             self.process.start()
         far_end.close()  # only the worker has it now: it is closed when the worker dies
         self.task: tuple[int, Any] | None = None
@@ -157,10 +157,10 @@ def portable(error: Exception) -> Exception:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Processes that are started now have one BLAS thread."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Processes that are started now have these variables, whatever this one has."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

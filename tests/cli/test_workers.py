@@ -36,6 +36,10 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     two.write_bytes(one.read_bytes()[:20_000])
     assert main([*arguments, str(two), "--workers", "2", "--resume"]) == 0
     assert two.read_bytes() == one.read_bytes()
+    arguments = ["features", str(texts), "--lines", "--words", "--layer", "1", "--model", "shakespeare", "--out"]
+    for n in "12":
+        assert main([*arguments, str(tmp_path / f"{n}.npz"), "--workers", n]) == 0
+    assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
 
 
 def test_many_texts_have_a_process_for_each_core_where_their_memory_is_no_matter(

@@ -50,8 +50,10 @@ class Deadly(Job[str]):
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    with connected("local", 2) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENBLAS_NUM_THREADS", "2")  # which is this process's business
+        with connected("local", 2) as client:
+            yield client
 
 
 def batches(*texts: str) -> list[list[Record]]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from picogpt.corpus.processes import LEAD, ONE_THREAD, in_processes, one_thread
+from picogpt.corpus.processes import LEAD, ONE_THREAD, environment, in_processes
 from picogpt.errors import PicoGPTError
 
 
@@ -52,7 +52,7 @@ def test_workers_have_one_blas_thread_and_this_process_keeps_its_own(monkeypatch
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert list(in_processes(thread_variables, [0], 1)) == [["1"] * len(ONE_THREAD)]
-    with one_thread():
+    with environment(ONE_THREAD):
         assert os.environ["OMP_NUM_THREADS"] == "1"
     assert os.environ["OPENBLAS_NUM_THREADS"] == "7"
     assert "OMP_NUM_THREADS" not in os.environ
