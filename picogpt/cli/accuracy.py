@@ -24,8 +24,8 @@ class Accuracy:
         print(f"{'n':>10}  {'accuracy':>10}  {'95 % from':>10}  {'to':>10}  of", file=file)
         for row in self.tally.rows():
             figures = "  ".join(f"{row[name]:10.3f}" for name in ("accuracy", "low", "high"))
-            names = [*([row["figure"]] if len(self.tally.names) > 1 else ()), row["group"]]
-            print(f"{row['n']:>10}  {figures}  {' '.join(names)}", file=file)
+            what = row["group"] if len(self.tally.names) == 1 else row["figure"]
+            print(f"{row['n']:>10}  {figures}  {what}", file=file)
 
 
 class PairAccuracy(Accuracy):

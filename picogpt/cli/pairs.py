@@ -92,7 +92,8 @@ def main(argv: list[str]) -> int:
         along=[args.group] if args.group else [],
         seen=accuracy,
     )
-    accuracy.show(args)
+    if args.output_dir is None:
+        accuracy.show(args)
     if args.form == "table":
         print(f"\nmodel  {model_in_words(args)}")
     return 0

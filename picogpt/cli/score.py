@@ -192,7 +192,7 @@ def work_through(args: argparse.Namespace, job: ScoringJob[Any], one_text: bool)
         along=[args.regions or args.column] if args.form == "jsonl" else [],
         seen=accuracy,
     )
-    if accuracy is not None:
+    if accuracy is not None and args.output_dir is None:
         accuracy.show(args)
     if args.form == "table":
         print(f"\nmodel  {model_in_words(args)}")

@@ -74,40 +74,63 @@ def connected(address: str, n_workers: int | None = None) -> Iterator[Any]:
 def in_cluster(work: Work[T, R], items: Iterable[T], client: Any) -> Iterator[R]:
     """`map(work, items)` on the workers of the cluster; `work` is pickled. The results come in the order of the items.
 
-    Raises `PicoGPTError` as `work` does, and where the scheduler, or every worker that had an item, is lost.
+    Raises what `work` raises, and `PicoGPTError` where the scheduler, or every worker that had an item, is lost.
     """
-    from distributed import CancelledError, KilledWorker, as_completed
-    from distributed.comm import CommClosedError
+    from distributed import as_completed
 
     sent = pickle.dumps(work)
     to_do = enumerate(items)
     numbers: dict[str, int] = {}
     done: dict[int, R] = {}
-    n_given = n_taken = 0
-    futures = as_completed(loop=client.loop)
-    lead, looked = 0, -math.inf
-    try:
-        while True:
+    n_given = n_taken = lead = 0
+    looked = -math.inf
+    with told_when_lost():
+        futures = as_completed(loop=client.loop)
+    while True:
+        with told_when_lost():
             if time.monotonic() > looked + LOOK:  # workers come and go
                 lead, looked = LEAD * max(1, sum(client.nthreads().values())), time.monotonic()
-            while n_given - n_taken < lead and (task := next(to_do, None)):
-                number, item = task
+        while n_given - n_taken < lead and (task := next(to_do, None)):
+            number, item = task
+            with told_when_lost():
                 future = client.submit(do, sent, item, pure=False, retries=RETRIES)
                 numbers[future.key] = number
                 futures.add(future)
-                n_given += 1
-            if n_taken == n_given:
-                return
+            n_given += 1
+        if n_taken == n_given:
+            return
+        with told_when_lost():
             future = next(futures)
-            answer, message = future.result()
-            if message is not None:
-                raise PicoGPTError(message)
-            done[numbers.pop(future.key)] = answer
-            while n_taken in done:
-                yield done.pop(n_taken)
-                n_taken += 1
-    except KilledWorker as error:
-        raise PicoGPTError(f"workers died over the same batch; is there too little memory? ({error})") from None
+        done[numbers.pop(future.key)] = answer_of(future)
+        while n_taken in done:
+            yield done.pop(n_taken)
+            n_taken += 1
+
+
+def answer_of(future: Any) -> Any:
+    """What came of a task that has ended."""
+    from distributed import KilledWorker
+
+    if future.status == "error":
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            raise PicoGPTError(f"workers died over the same batch; is there too little memory? ({error})")
+        raise error
+    with told_when_lost():
+        answer, message = future.result()
+    if message is not None:
+        raise PicoGPTError(message)
+    return answer
+
+
+@contextmanager
+def told_when_lost() -> Iterator[None]:
+    """Raises `PicoGPTError` where the scheduler does not answer."""
+    from distributed import CancelledError
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
     except (CancelledError, CommClosedError, TimeoutError, OSError) as error:
         raise PicoGPTError(f"the Dask scheduler is lost; run it again with --resume ({type(error).__name__})") from None
 

@@ -310,7 +310,7 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("unit", ["--texts", "--words", "--tokens"])
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".raw.tsv", ".jsonl", ".parquet"])
 @pytest.mark.usefixtures("loaded_once")
 def test_a_killed_run_goes_on_wherever_it_was_killed(
     run: Run, tmp_path: Path, unit: str, suffix: str, monkeypatch: pytest.MonkeyPatch
@@ -319,7 +319,7 @@ def test_a_killed_run_goes_on_wherever_it_was_killed(
     monkeypatch.setattr(loop, "CHUNK", 3)
     texts = tmp_path / "te\\xts.txt"
     texts.write_text('To be\n"or" not to be\n   \n\nthat, is\n  \n')
-    arguments: list[str | Path] = [texts, texts, "--lines", unit]
+    arguments: list[str | Path] = [texts, texts, "--lines", unit, *(["--raw-tsv"] if "raw" in suffix else [])]
     whole, part = tmp_path / f"whole{suffix}", tmp_path / f"part{suffix}"
     with monkeypatch.context() as patch:  # what grows is kept
         patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)

@@ -42,6 +42,8 @@ class Deadly(Job[str]):
         for text in prepared:
             if text == "bad":
                 raise PicoGPTError("bad weights")
+            if text == "full":
+                raise OSError(28, "No space left on device", "rows")
             if text == "die" and not self.marker.exists():
                 self.marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -70,6 +72,11 @@ def test_results_come_in_order_and_a_killed_workers_batch_is_done_again(client: 
 def test_bad_input_is_told_and_not_tried_again(client: Any, tmp_path: Path) -> None:
     with pytest.raises(PicoGPTError, match="bad weights"):
         list(in_cluster(Deadly(tmp_path / "died"), batches("a", "bad"), client))
+
+
+def test_what_a_worker_cannot_do_is_not_blamed_on_the_scheduler(client: Any, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        list(in_cluster(Deadly(tmp_path / "died"), batches("a", "full"), client))
 
 
 def test_workers_have_one_thread_and_keep_their_memory(client: Any) -> None:
