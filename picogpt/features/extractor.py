@@ -6,24 +6,21 @@ come from the window in which scoring reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from picogpt import performance
 from picogpt.checkpoints.loaded import Model
 from picogpt.checkpoints.names import explain_non_finite
 from picogpt.errors import PicoGPTError, shown
-from picogpt.inspection.heads import attention_entropy, previous_token_weights
+from picogpt.features.values import attention_statistics, layer_states
 from picogpt.inspection.targets import token_texts
-from picogpt.model import embed
-from picogpt.performance.driver import final_norm, through_blocks
 from picogpt.scoring.report import bos_ids
 from picogpt.scoring.tokens import BATCH_TOKENS, Window, batches, check_stride, windows
 from picogpt.scoring.words import split_words
 from picogpt.tokenizers import SpecialTokens
-from picogpt.types import Array, Ids, Params
+from picogpt.types import Array, Ids
 
 ATTENTION_TOKENS = 1024  # read in one pass for attention, whose patterns take n_head × n_seq numbers a token
 
@@ -126,12 +123,7 @@ class Extractor:
         ends = np.cumsum([len(units.end) for _, units in texts])
         starts = [end - len(units.end) for end, (_, units) in zip(ends.tolist(), texts, strict=True)]
         plan = [(i, window) for i, row in enumerate(inputs) for window in windows(len(row), self.n_ctx, self.stride)]
-        plan.sort(key=lambda item: item[1].end - item[1].begin)
-        for batch in batches(plan, ATTENTION_TOKENS if self.attention else BATCH_TOKENS):
-            n_longest = max(window.end - window.begin for _, window in batch)
-            rows = np.zeros((len(batch), n_longest), np.int64)  # pads on the right, where no token looks
-            for row, (i, window) in zip(rows, batch, strict=True):
-                row[: window.end - window.begin] = inputs[i][window.begin : window.end]
+        for batch, rows in batches(inputs, plan, ATTENTION_TOKENS if self.attention else BATCH_TOKENS):
             parts = [self.part(texts[i][1], window, starts[i]) for i, window in batch]
             for layer, values in enumerate(self.values(rows)):
                 if not np.isfinite(values).all():
@@ -181,34 +173,6 @@ def chosen_layers(layer: Layers | None, n_layer: int, attention: bool) -> tuple[
     if not chosen:
         raise PicoGPTError("no layer is chosen; name one, or all")
     return tuple(sorted(set(chosen)))
-
-
-def layer_states(ids: Ids, params: Params, n_head: int, layers: Sequence[int]) -> Iterator[Array]:
-    """transformers' hidden states `[batch, n_seq, n_embd]` of ascending layers; the pass ends with the last of them."""
-    x, n_done = embed(ids, params["wte"], params["wpe"]), 0
-    for layer in layers:
-        x, n_done = through_blocks(x, params["blocks"][n_done:layer], n_head), layer
-        yield final_norm(x, params["ln_f"]) if layer == len(params["blocks"]) else x
-
-
-def attention_statistics(ids: Ids, params: Params, n_head: int, layers: Sequence[int]) -> list[Array]:
-    """Of each layer each head's entropy and its attention to the previous token, `[2, batch, n_seq, n_head]`.
-
-    A pattern is forgotten when its layer is done. At the first position, which has no previous one, that is 0.
-    """
-    found = []
-    wanted = {f"blocks.{layer}.attn.pattern" for layer in layers}
-
-    def read(name: str, array: Array) -> Array:
-        if name in wanted:
-            entropy, previous = attention_entropy([array])[0], previous_token_weights([array])[0]
-            previous[..., 0] = 0
-            found.append(np.stack((entropy, previous)).swapaxes(-1, -2))
-        return array
-
-    blocks = params["blocks"][: layers[-1] + 1]
-    performance.hidden_states(ids, **{**params, "blocks": blocks}, n_head=n_head, tap=read)
-    return found
 
 
 def means(values: Array, part: Part) -> Array:  # [n_names, n_seq, width] -> [n_names, n_rows, width]

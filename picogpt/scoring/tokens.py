@@ -110,11 +110,7 @@ def score_windows(
     ]
     # token i is predicted at position i − 1; after the last token there is no token, but sets may be asked for
     targets = [np.append(text[1:], 0) for text in ids]
-    for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin), BATCH_TOKENS):
-        n_longest = max(window.end - window.begin for _, window in batch)
-        rows = np.zeros((len(batch), n_longest), np.int64)  # pads on the right, where causal attention never looks
-        for row, (text, window) in zip(rows, batch, strict=True):
-            row[: window.end - window.begin] = ids[text][window.begin : window.end]
+    for batch, rows in batches(ids, plan, BATCH_TOKENS):
         x = hidden_states(rows, **params, n_head=n_head)
         places = [
             slice(window.first - 1, window.end if window.end == len(ids[text]) else window.end - 1)
@@ -168,8 +164,24 @@ def check_scores(scores: TokenScores, params: Params, details: bool) -> None:
         raise explain_non_finite(params)
 
 
-def batches(plan: Iterable[tuple[int, Window]], n_tokens: int) -> Iterator[list[tuple[int, Window]]]:
-    """Windows, the shortest first, in batches of at most `n_tokens` tokens with their pads, or of one window."""
+def batches(
+    ids: Sequence[Ids], plan: Iterable[tuple[int, Window]], n_tokens: int
+) -> Iterator[tuple[list[tuple[int, Window]], Ids]]:
+    """The windows of a plan, the shortest first, in batches: which they are, and their ids `[n_rows, n_longest]`.
+
+    A batch has at most `n_tokens` tokens with its pads, or one window. The pads are on the right, where causal
+    attention never looks.
+    """
+    for batch in alike(sorted(plan, key=lambda item: item[1].end - item[1].begin), n_tokens):
+        n_longest = max(window.end - window.begin for _, window in batch)
+        rows = np.zeros((len(batch), n_longest), np.int64)
+        for row, (text, window) in zip(rows, batch, strict=True):
+            row[: window.end - window.begin] = ids[text][window.begin : window.end]
+        yield batch, rows
+
+
+def alike(plan: Iterable[tuple[int, Window]], n_tokens: int) -> Iterator[list[tuple[int, Window]]]:
+    """Windows, the shortest first, in groups of at most `n_tokens` tokens with their pads, or of one window."""
     batch: list[tuple[int, Window]] = []
     for item in plan:
         if batch and (len(batch) + 1) * (item[1].end - item[1].begin) > n_tokens:
