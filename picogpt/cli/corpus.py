@@ -70,7 +70,7 @@ class Output:
 def run(
     args: argparse.Namespace,
     job: ModelJob[Any, Any],
-    description: Description,
+    describe: Callable[[], Description],
     *,
     needed: Sequence[str],
     parts: str | None = None,
@@ -80,9 +80,11 @@ def run(
 ) -> None:
     """Work through the inputs and write a row or more for each record, in their order.
 
-    The records' columns come along as `Shape` says. `seen` is told of every row, also of those that an earlier run
-    wrote. Bad records are reported and left out. Raises `PicoGPTError` where no record has the columns that are needed.
+    The records' columns come along as `Shape` says. `describe` is asked for what a file, or a program, has to know of
+    the rows; `seen` is told of every row, also of those that an earlier run wrote. Bad records are reported and left
+    out. Raises `PicoGPTError` where no record has the columns that are needed.
     """
+    description = describe() if args.form != "table" else {}
     ids = None if args.id is None else tuple(args.id)
     shape = Shape(args.form, model_name(args), job.columns, parts, ids, tuple(left_out), tuple(along))
     if args.output_dir is not None:

@@ -78,7 +78,8 @@ def main(argv: list[str]) -> int:
     run(
         args,
         job,
-        describe(
+        partial(
+            describe,
             args,
             job.reader,
             unit=job.reader.unit,

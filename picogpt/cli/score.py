@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.accuracy import ChoiceAccuracy
 from picogpt.cli.corpus import run
-from picogpt.cli.description import describe
+from picogpt.cli.description import describe, in_words, kept
 from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.output import add_output_options, form_of
 from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text, require_input
@@ -88,7 +90,10 @@ def main(argv: list[str]) -> int:
     elif one_text and args.by != "choice" and args.output is None and args.form == "table":
         show(args, job_of(args, model))
     else:
-        work_through(args, job_of(args, model), one_text)
+        job = job_of(args, model)
+        work_through(args, job, one_text)
+        if args.plot is not None:
+            plot(result_of_one(args, job), args)
     return 0
 
 
@@ -98,7 +103,7 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
     other_figures = args.bow or args.hf_perplexity or args.plot or args.previous or args.contextual_entropy
     contradictions = [
         (
-            args.bow and not (words_or_regions and not args.regions),
+            args.bow and (args.by not in (None, "word") or args.regions),
             "--bow corrects words: leave out --tokens and --texts",
         ),
         (
@@ -114,10 +119,9 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
         (args.regions and args.by, "--regions are neither words nor tokens nor texts: say one of them"),
         (args.choices and not one_text, "--choices are for one TEXT; for a file say --choices-column"),
         (args.choices_column and args.prefix, "the text itself is the prefix of the choices: leave out --prefix"),
-        (args.choices and args.output, "--choices are a table of one text: say --choices-column for --output"),
+        (args.choices and args.resume, "--choices are written at once: there is nothing to --resume"),
         (args.answer and not args.choices_column, "--answer says which of the --choices-column is right"),
         (args.plot and not one_text, "--plot draws one text"),
-        (args.plot and args.output, "--plot is a picture of a table to read: leave out --output"),
         (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
         (args.previous < 0, "--previous is a number of words"),
         (
@@ -169,7 +173,8 @@ def work_through(args: argparse.Namespace, job: ScoringJob[Any], one_text: bool)
     run(
         args,
         job,
-        describe(
+        partial(
+            describe,
             args,
             job.reader,
             unit=job.reader.unit,
@@ -200,10 +205,7 @@ def work_through(args: argparse.Namespace, job: ScoringJob[Any], one_text: bool)
 
 def show(args: argparse.Namespace, job: ScoringJob[Any]) -> None:
     """A single text, as a table that ends with the sums of the whole text, and perhaps as a picture."""
-    with Input(args) as records:
-        (result,) = job(records)
-    if result.bad is not None:
-        raise PicoGPTError(result.bad)
+    result = result_of_one(args, job)
     with Writer("table") as writer:
         writer.write(list(result.parts) if args.by != "text" else [result.summary])
     print()
@@ -212,6 +214,15 @@ def show(args: argparse.Namespace, job: ScoringJob[Any]) -> None:
     print(f"{'model':<19}{model_in_words(args)}")
     if args.plot is not None:
         plot(result, args)
+
+
+def result_of_one(args: argparse.Namespace, job: ScoringJob[Any]) -> Result:
+    """What comes of the single text; raises `PicoGPTError` where there is something wrong with it."""
+    with Input(args) as records:
+        (result,) = job(records)
+    if result.bad is not None:
+        raise PicoGPTError(result.bad)
+    return result
 
 
 def rank_choices(args: argparse.Namespace, model: GPT2) -> None:
@@ -228,11 +239,18 @@ def rank_choices(args: argparse.Namespace, model: GPT2) -> None:
         check_special(scorer.encoder, text + choice, args.special)
     rows = scorer.continuations(prefix, choices, args.separator or "", suffix)
     columns = ("logprob", "per_token", "per_byte", "n_tokens", "choice")
-    with Writer(args.form) as writer:
+    head = {"model": model_name(args)} if args.form != "table" else {}
+    description = {}
+    if args.form != "table":
+        description = describe(args, scorer, unit=scorer.unit, form=args.form, choices=args.choices)
+    keeping = nullcontext() if args.output is None else kept(description, args.output, resume=False)
+    with keeping, Writer(args.form, args.output, description if args.meta else None) as writer:
         for row in sorted(rows, key=lambda row: -row["logprob"]):
-            writer.write([{column: row[column] for column in columns}])
+            writer.write([head | {column: row[column] for column in columns}])
     if args.form == "table":
         print(f"\nmodel  {model_in_words(args)}")
+    elif args.output is None:
+        print(f"picogpt: {in_words(description)}", file=sys.stderr)
 
 
 def plot(result: Result, args: argparse.Namespace) -> None:

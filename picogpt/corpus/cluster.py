@@ -156,7 +156,7 @@ def variables() -> dict[str, str | None]:
 def slow_workers(client: Any) -> list[str]:
     """What is said of workers whose environment makes them slow."""
     found = list(client.run(variables).values())
-    n_trimming = sum(0 < int(worker[TRIM] or -1) < 1 << 20 for worker in found)
+    n_trimming = sum((worker[TRIM] or "").isdecimal() and int(worker[TRIM] or 0) < 1 << 20 for worker in found)
     n_threads = sum(worker["OPENBLAS_NUM_THREADS"] != "1" for worker in found)
     wanted = ((n_trimming, f"{TRIM}={WORKER_VARIABLES[TRIM]}"), (n_threads, "OPENBLAS_NUM_THREADS=1"))
     return [

@@ -72,7 +72,8 @@ class TextJob(ScoringJob[Encoded]):
     def prepare(self, record: Record) -> Encoded:
         spans: Sequence[Span] = ()
         if self.regions is not None:
-            text = record.text(self.column) if self.column in record.fields else None
+            has_text = self.column in record.fields and self.column != self.regions
+            text = record.text(self.column) if has_text else None
             text, spans = find_regions(record.text(self.regions), text)
         else:
             text = record.text(self.column)

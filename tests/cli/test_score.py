@@ -295,6 +295,15 @@ def test_choices_are_ranked(run: Run) -> None:
         assert float(row["per_byte"]) == pytest.approx(float(row["logprob"]) / len(row["choice"]), abs=1e-5)
 
 
+def test_choices_of_one_text_go_into_a_file(run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "choices.csv"
+    run("The king", "--choices", " is dead", "--output", output)
+    assert output.read_text().splitlines()[0] == "model,logprob,per_token,per_byte,n_tokens,choice"
+    assert json.loads(Path(f"{output}.meta.json").read_text())["choices"] == [" is dead"]
+    _, err = run("The king", "--choices", " is", "--output", output, "--resume", status=2)
+    assert "there is nothing to --resume" in err
+
+
 def test_a_space_at_the_end_of_the_prefix_does_not_matter(run: Run) -> None:
     """The tokens are those of prefix and choice together, and not "The king " and "is"."""
     after = run.table("The king", "--choices", " is", " are")
@@ -569,6 +578,9 @@ def test_regions_of_sentences(run: Run, tmp_path: Path) -> None:
     assert [float(row["surprisal"]) for row in rows[:2]] == pytest.approx(sums, abs=1e-3)
     assert rows[1]["previous_1"] == rows[0]["surprisal"]
     assert rows[0]["regions"] == "The king | is | dead."
+    quoted = run.table("The king | is | dead.", "--regions", "text")
+    expected = [float(row["surprisal"]) for row in rows[:3]]
+    assert [float(row["surprisal"]) for row in quoted] == pytest.approx(expected, abs=1e-4)
 
 
 def test_choices_in_a_column(run: Run, tmp_path: Path) -> None:
@@ -605,7 +617,8 @@ def test_a_plot_of_the_words(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     assert sorted(file.name for file in tmp_path.iterdir()) == ["words-2.png", "words.png"]
     width = int.from_bytes(path.read_bytes()[16:20])
     assert width == 8 * 150  # a page's, however many words there are
-    run("To be or not", "--plot", tmp_path / "words.pdf")
+    run("To be or not", "--plot", tmp_path / "words.pdf", "--output", tmp_path / "words.csv")
+    assert (tmp_path / "words.csv").read_text().count("\n") == 5
     assert (tmp_path / "words.pdf").read_bytes().count(b"/Type /Page ") == 2
     _, err = run("To be", "--plot", tmp_path / "words.nonsense", status=2)
     assert "cannot be written" in err
