@@ -93,8 +93,8 @@ def scores(work: Path) -> Iterator[Result]:
     patch.object(score, "load_model", lambda args: model).start()
     patch.object(loop, "CHUNK", 3).start()
     texts = work / "te\\xts.txt"
-    texts.write_text("To be\nor not to be\n\nthat is\n")
-    for suffix, unit in itertools.product((".tsv", ".jsonl"), ("--texts", "--words", "--tokens")):
+    texts.write_text('To be\nor "not" to be\n\nthat is\n')
+    for suffix, unit in itertools.product((".csv", ".jsonl"), ("--texts", "--words", "--tokens")):
         argv = ["score", str(texts), str(texts), "--lines", unit, "--model", "shakespeare", "--output"]
         whole, part = work / f"whole{unit}{suffix}", work / f"part{unit}{suffix}"
         with contextlib.redirect_stderr(io.StringIO()):
