@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack, overload
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
@@ -17,7 +17,7 @@ from picogpt.errors import PicoGPTError, listed, what
 from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.places import cached_models, cached_snapshot, hub_cache, search_path
-from picogpt.scoring.report import ScoreOptions, TextScore, score_text
+from picogpt.scoring.report import ScoreOptions, TextScore, rows_of, score_text
 from picogpt.tokenizers import Tokenizer, begun, stream_text
 from picogpt.types import HParams, Params
 
@@ -144,6 +144,26 @@ def load(
 def load_encoder_hparams_and_params(model_size: str = "124M", models_dir: str | os.PathLike[str] = "models") -> GPT2:
     """picoGPT's name for `load`, with its arguments."""
     return load(model_size, models_dir)
+
+
+def surprisal(
+    texts: str | Sequence[str],
+    model: GPT2 | str | os.PathLike[str] | None = None,
+    by: Literal["text", "word", "token"] = "word",
+    **options: Unpack[ScoreOptions],
+) -> list[dict[str, Any]]:
+    """The surprisal of each word of texts, as a table: a list of rows that pandas and polars take as they are.
+
+    A row has `text`, the number of its text from 0, and `index`, that of the word in it; `by` "token" has rows of
+    tokens, and "text" one for each text. `model` is one that is loaded, or what `load` takes.
+    """
+    loaded = model if isinstance(model, GPT2) else load(model)
+    scores = score_text(loaded, [texts] if isinstance(texts, str) else list(texts), **options)
+    return [
+        {"text": number, "index": index, **row} if by != "text" else {"text": number, **row}
+        for number, score in enumerate(scores)
+        for index, row in enumerate(rows_of(score, by))
+    ]
 
 
 def save(

@@ -10,6 +10,8 @@ median, and the ratio to another contender of the same row. The model is random,
 from __future__ import annotations
 
 import argparse
+import csv
+import importlib.util
 import itertools
 import json
 import os
@@ -31,6 +33,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("transformers", "llama.cpp", "ctranslate2", "tokenizers", "tiktoken")
+PICOGPT = (sys.executable, "-m", "picogpt")
 PAUSE = 0.2  # seconds between contenders: an idle thread pool keeps spinning for about half of that
 
 Contender = Callable[[], float]  # does the work once; returns the figure
@@ -716,6 +719,40 @@ def scaling(machine: Machine) -> Iterator[Row]:
         yield Row(title, unit, contenders, repeats=3)
 
 
+def workers(machine: Machine) -> Iterator[Row]:
+    """The whole command, from its start to the last row, over lines of text; and what a task of Dask's costs."""
+    from engines import dask_task_seconds
+
+    from tests.texts import read_text
+
+    lines = [line for line in read_text("tinyshakespeare.txt").splitlines() if line]
+
+    def rate(model: Path, n_lines: int, *options: str) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            texts, rows = Path(folder) / "texts.txt", Path(folder) / "rows.csv"
+            texts.write_text("\n".join(lines[:n_lines]), encoding="utf-8")
+            command = (*PICOGPT, "score", str(texts), "--lines", "--no-bos", "--model", str(model))
+            duration = run(*command, "--output", str(rows), *options, threads=machine.n_threads).seconds
+            with rows.open(encoding="utf-8", newline="") as file:
+                return sum(int(row["n_tokens"]) for row in csv.DictReader(file)) / duration
+
+    ways: dict[str, tuple[str, ...]] = {
+        f"{n} process{'es' * (n > 1)}": ("--workers", str(n)) for n in (1, machine.n_threads)
+    }
+    if importlib.util.find_spec("distributed"):
+        ways["Dask, as many workers"] = ("--dask", "local", "--workers", str(machine.n_threads))
+    for name, model, n_lines in (
+        ("the committed model", ROOT / "models" / "shakespeare", 300 if machine.quick else 6_000),
+        ("124M's shape", machine.checkpoint, 100 if machine.quick else 600),
+    ):
+        contenders = {way: partial(rate, model, n_lines, *options) for way, options in ways.items()}
+        yield Row(f"Score {n_lines:,} lines, {name}, the whole command", "tokens / s", contenders, repeats=3)
+    if importlib.util.find_spec("distributed"):
+        n_tasks = 20 if machine.quick else 2000
+        cost = {"a worker that has nothing to do": lambda: 1e3 * dask_task_seconds(n_tasks)}
+        yield Row("A batch by way of Dask", "ms", cost, repeats=2)
+
+
 ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "decoding": decoding,
     "reading": reading,
@@ -731,6 +768,7 @@ ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "tokenizers": tokenizers,
     "training_step": training_step,
     "scaling": scaling,
+    "workers": workers,
 }
 
 

@@ -89,13 +89,14 @@ def scores(work: Path) -> Iterator[Result]:
     """An output of `score` is cut after each of its bytes, and continued."""
     import picogpt
     from picogpt.cli import main, score
+    from picogpt.corpus import loop
 
     model = picogpt.load("shakespeare")  # once for many runs
     patch.object(score, "load_model", lambda args: model).start()
-    patch.object(score, "CHUNK", 3).start()
+    patch.object(loop, "CHUNK", 3).start()
     texts = work / "te\\xts.txt"
-    texts.write_text("To be\nor not to be\n\nthat is\n")
-    for suffix, unit in itertools.product((".tsv", ".jsonl"), ("--texts", "--words", "--tokens")):
+    texts.write_text('To be\nor "not" to be\n\nthat is\n')
+    for suffix, unit in itertools.product((".csv", ".jsonl"), ("--texts", "--words", "--tokens")):
         argv = ["score", str(texts), str(texts), "--lines", unit, "--model", "shakespeare", "--output"]
         whole, part = work / f"whole{unit}{suffix}", work / f"part{unit}{suffix}"
         with contextlib.redirect_stderr(io.StringIO()):

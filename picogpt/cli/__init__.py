@@ -17,6 +17,7 @@ from picogpt.errors import PicoGPTError, reason
 COMMANDS = {
     "generate": "continue a prompt",
     "score": "surprisal of tokens or words, perplexity of texts",
+    "pairs": "accuracy on minimal pairs, such as BLiMP's",
     "compare": "two sentences' surprisals side by side",
     "inside": "attention, logit lens and every other value of a pass",
     "features": "hidden states or attention of many texts, for a study",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from picogpt.cli.options import Parser, add_model_options, load_model
+from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.results import Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 
@@ -45,11 +45,13 @@ def main(argv: list[str]) -> int:
         check_special(model.encoder, text, args.special)
     a, b = score_text(model, texts, bos=args.bos, bow=args.bow, nats=args.nats, **special_options(args.special))
     with Writer("tsv" if args.tsv else "table") as writer:
-        writer.write(list(side_by_side(a.words, b.words)))
+        rows = side_by_side(a.words, b.words)
+        writer.write([{"model": model_name(args), **row} for row in rows] if args.tsv else list(rows))
     if not args.tsv:
         in_a, in_b = a.surprisal, b.surprisal
         likelier = f"{'A' if in_a < in_b else 'B'} is the likelier by {abs(in_a - in_b):.3f}"
         print(f"\nA {in_a:.3f} {a.unit} · B {in_b:.3f} {b.unit} · {likelier}")
+        print(f"model  {model_in_words(args)}")
     return 0
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
 from picogpt.checksums import sha256
+from picogpt.cli.options import model_name
 from picogpt.cli.records import as_utf8, files
 from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
 from picogpt.lock import locked
 
 if TYPE_CHECKING:
-    from picogpt.cli.chunks import Reader
+    from picogpt.corpus.model import Reader
     from picogpt.tokenizers import Tokenizer
 
 Description = dict[str, Any]
@@ -28,11 +29,10 @@ SIZE = 1 << 26  # bytes; each input takes two hundred
 def describe(args: argparse.Namespace, reader: Reader, **options: Any) -> Description:
     """All that decides what the rows are, with a command's own `options`, and the inputs that they come from."""
     from picogpt.checkpoints.fingerprint import fingerprint
-    from picogpt.pretrained import default_model
 
     return {
         "picogpt": __version__,
-        "model": args.model or default_model(args.models_dir),
+        "model": model_name(args),
         "weights_sha256": fingerprint(reader.params),
         "tokenizer_sha256": tokenizer_fingerprint(reader.encoder),
         "n_head": reader.n_head,
@@ -42,10 +42,19 @@ def describe(args: argparse.Namespace, reader: Reader, **options: Any) -> Descri
         **options,
         "special": args.special,
         "format": args.format,
-        "column": args.column,
         "id": args.id,
-        "inputs": inputs(args.inputs),
+        "inputs": inputs(args.inputs) if getattr(args, "output_dir", None) is None else [],
     }
+
+
+def in_words(description: Description) -> str:
+    """What was measured, and with what, in a line."""
+    bos = description["bos"]
+    return (
+        f"{description['model']} (weights' SHA-256 {description['weights_sha256']}), picogpt {description['picogpt']}, "
+        f"{description['dtype']}, {'without a token that begins a text' if bos is None else f'after token {bos}'}, "
+        f"{description['unit']}, stride {description['stride']}"
+    )
 
 
 def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
@@ -59,11 +68,11 @@ def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
 
 
 def inputs(names: list[str]) -> list[Description]:
-    """The files with their sizes and contents' digests; a text as the file that it would be; nothing of a pipe."""
+    """The files with their sizes and contents' digests; texts as the files that they would be; nothing of a pipe."""
     paths = files(names)
     if names and not paths:
-        data = names[0].encode(errors="surrogateescape")
-        return [{"text": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
+        texts = [name.encode(errors="surrogateescape") for name in names]
+        return [{"text": len(data), "sha256": hashlib.sha256(data).hexdigest()} for data in texts]
     found = []
     for name in paths:
         try:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from picogpt.cli.chunks import Texts, each_text
+from picogpt.cli.corpus import Output
 from picogpt.cli.description import describe, kept
-from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.records import add_input_options, is_one_text, require_input
-from picogpt.cli.results import Place, Row, Writer
-from picogpt.cli.text import add_special_option, special_options
+from picogpt.cli.options import Parser, add_model_options, load_model, model_name
+from picogpt.cli.progress import Progress
+from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text, require_input
+from picogpt.cli.results import Writer
+from picogpt.cli.text import add_special_option, check_special, special_options
+from picogpt.cli.workers import MANY, add_worker_options, spread
+from picogpt.corpus import loop
+from picogpt.corpus.jobs import Result
+from picogpt.corpus.records import Record
+from picogpt.corpus.shape import Shape
 from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
-    from picogpt.features import Extractor, Layers
+    from picogpt.features import Layers
+    from picogpt.features.job import FeaturesJob
     from picogpt.features.store import ValuesFile
-    from picogpt.types import Array
 
 DESCRIPTION = """\
 Write the hidden states of a TEXT, FILEs or standard input (-) into a file, or statistics of attention: for each text
@@ -34,31 +40,22 @@ beside it; a .csv file has a line for each row. FILE is there once it is whole; 
 """
 
 
-class Found(NamedTuple):
-    """What a text gives: what its rows are of, and the rows `[n_rows, n_names, n_layers, width]`."""
+class Study(Output):
+    """Keeps what a run has found so far in two files; `picogpt.features.store` says how."""
 
-    label: Row
-    values: Array
-
-
-class Study(NamedTuple):
-    """The two files in which a run keeps what it has found so far; `picogpt.features.store` says how."""
-
-    labels: Writer
     values: ValuesFile
 
-    def has(self, place: Place) -> bool:
-        return self.labels.has(place)
-
-    def write(self, found: Found) -> None:
+    def write(self, record: Record, result: Result) -> None:
         """The values first, so that what has a label has its values."""
-        self.values.append(found.values)
-        self.labels.write([found.label])
+        label = dict(result.summary)
+        self.values.append(label.pop("values"))
+        super().write(record, Result(label))
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="picogpt features", description=DESCRIPTION)
     add_input_options(parser)
+    add_text_option(parser)
     add_model_options(parser)
     add_special_option(parser)
     add = parser.add_argument
@@ -75,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
     add("--resume", action="store_true", help="complete the FILE of a run that was stopped")
     add("--strict", action="store_true", help="end at the first bad row (default: report it and leave it out)")
+    add_worker_options(parser)
     return parser
 
 
@@ -84,11 +82,15 @@ def main(argv: list[str]) -> int:
     require_input(args)
     args.strict = args.strict or is_one_text(args)
     layer = None if args.layer is None else layers(args.layer)
-    from picogpt.features import Extractor
+    from picogpt.features.job import FeaturesJob
     from picogpt.features.store import check_form
+    from picogpt.pretrained import load
 
-    extractor = Extractor(
-        load_model(args),
+    job = FeaturesJob(
+        partial(load, model_name(args), args.models_dir, args.dtype),
+        partial(check_special, special=args.special),
+        column=args.column,
+        folder=args.out.parent.resolve(),
         layer=layer,
         pool=args.pool,
         words=args.words,
@@ -96,11 +98,13 @@ def main(argv: list[str]) -> int:
         bos=args.bos,
         stride=args.stride,
         **special_options(args.special),
-    )
+    ).with_model(load_model(args))
+    extractor = job.reader
     check_form(args.out, extractor)
     description = describe(
         args,
         extractor,
+        column=args.column,
         features=list(extractor.names),
         layer=extractor.layers[0] if extractor.has_one_layer else list(extractor.layers),
         pool=args.pool,
@@ -111,22 +115,35 @@ def main(argv: list[str]) -> int:
         if args.out.exists() and args.out.stat().st_size:
             print(f"picogpt: {args.out} is whole, so there is nothing to resume", file=sys.stderr)
         else:
-            study(args, extractor, description["model"])
+            study(args, job)
         values.unlink(missing_ok=True)
         if args.out.suffix != ".npy":
             labels.unlink(missing_ok=True)
     return 0
 
 
-def study(args: argparse.Namespace, extractor: Extractor, model: str) -> None:
+def study(args: argparse.Namespace, job: FeaturesJob) -> None:
     """Read all texts that no earlier run has read, make the file of all that was found, and say what it is."""
     from picogpt.features.store import Labels, ValuesFile, empty, publish
 
+    extractor, model = job.reader, model_name(args)
     labels_path, values_path = parts(args.out)
-    with Writer("jsonl", labels_path) as writer:
-        labels = Labels(labels_path, extractor.unit, args.id is not None)
+    ids = None if args.id is None else tuple(args.id)
+    shape = Shape("csv", model, job.columns, ids=ids, left_out=(args.column,))
+    with Input(args) as records, Writer("jsonl", labels_path) as writer:
+        survey = records.survey()
+        survey.require([args.column, *(ids or ())])
+        columns = shape.columns(survey.columns)
+        labels = Labels(labels_path, extractor.unit, list(columns.values()))
         with ValuesFile(values_path, extractor.shape, labels.n_rows()) as values:
-            each_text(args, extractor, Study(writer, values), lambda texts: extract(texts, args, extractor))
+            with (
+                Progress(survey.n_records) as progress,
+                spread(args, job, survey.n_records > MANY and args.pool != "none") as side_by_side,
+            ):
+                sink = Study(writer, progress, shape, columns, args.strict)
+                sink.values = values
+                loop.run(records, job, sink, side_by_side)
+            sink.close()
             publish(args.out, extractor, values, labels, model)
     sizes = {name: (values.n_rows, *empty(extractor, name).shape[1:]) for name in extractor.names}
     arrays = ", ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in sizes.items())
@@ -146,19 +163,3 @@ def layers(text: str) -> Layers:
     if not all(number.strip().isdecimal() and len(number) < 10 for number in numbers):
         raise PicoGPTError(f"--layer takes a number, several (0,6,12) or all, not {text!r}")
     return int(text) if len(numbers) == 1 else [int(number) for number in numbers]
-
-
-def extract(texts: Texts, args: argparse.Namespace, extractor: Extractor) -> Iterator[Found]:
-    """What texts give that are read side by side."""
-    from picogpt.features.store import scratch
-
-    units = [extractor.units(ids) for _, ids in texts]
-    out = scratch(args.out.parent, (sum(len(unit.end) for unit in units), *extractor.shape))
-    extractor.fill([(ids, unit) for (_, ids), unit in zip(texts, units, strict=True)], out)
-    start = 0
-    for (record, _), unit in zip(texts, units, strict=True):
-        label: Row = {"source": record.source, "row": record.row}
-        label |= ({"id": record.id} if args.id is not None else {}) | {"n_rows": len(unit.end)}
-        label |= {"pieces": unit.pieces} if unit.pieces is not None else {}
-        yield Found(label, out[start : start + len(unit.end)])
-        start += len(unit.end)

@@ -12,7 +12,7 @@ import json
 import math
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
@@ -25,21 +25,21 @@ from picogpt.features.extractor import Extractor, Row, numbered
 from picogpt.files import replacing, write_array
 
 N_ROWS = 1024  # on their way from one file to another at once
-NUMBERS = ("row", "index")  # the columns that are not strings
+NUMBERS = ("line", "index")  # the columns that are not strings
 IN_MEMORY, BLOCK = 1 << 26, 1 << 20  # bytes
 LONGEST = 100  # characters of a token or word in an .npz, where all take the room of the longest
 
 
 class Labels:
-    """What each row of features is of: its text's source, row and id, and its token or word.
+    """What each row of features is of: its text's source, line and further columns, and its token or word.
 
     They stand in a file of JSON lines, one for each text, which has the number of its rows, `n_rows`, and the list of
     its tokens or words, `pieces`.
     """
 
-    def __init__(self, path: Path, unit: str, has_id: bool) -> None:
+    def __init__(self, path: Path, unit: str, columns: Sequence[str] = ()) -> None:
         self.path, self.unit = path, unit
-        self.of_texts = ["source", "row", *(["id"] if has_id else [])]
+        self.of_texts = ["source", "line", *columns]
         self.columns = [*self.of_texts, *(["index", unit] if unit != "text" else [])]
 
     def __iter__(self) -> Iterator[Row]:

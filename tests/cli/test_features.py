@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from picogpt import pretrained
-from picogpt.cli import chunks, main
+from picogpt.cli import main
 from picogpt.cli.results import Writer
+from picogpt.corpus import loop
 from picogpt.features import Extractor, store
 from picogpt.lock import locked
 from tests.crashes import crashes
@@ -61,7 +62,7 @@ def test_rows_are_those_of_score(
     run: Run, tmp_path: Path, unit: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row by row, whatever the chunks: the same text, place and index."""
-    monkeypatch.setattr(chunks, "CHUNK", 3)
+    monkeypatch.setattr(loop, "CHUNK", 3)
     texts, out = tmp_path / "texts.txt", tmp_path / "out.npz"
     texts.write_text(LINES)
     _, err = run(texts, "--lines", *(["--words"] if unit == "--words" else ["--pool", "none"]), "--out", out)
@@ -70,8 +71,8 @@ def test_rows_are_those_of_score(
     assert main(["score", str(texts), "--lines", unit, "--jsonl", *MODEL]) == 0
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found, name = loaded(out), unit[2:-1]
-    rows = [(o["source"], o["row"], i, part[name]) for o in objects for i, part in enumerate(o[f"{name}s"])]
-    columns = (found[column].tolist() for column in ("source", "row", "index", name))
+    rows = [(o["source"], o["line"], i, part[name]) for o in objects for i, part in enumerate(o[f"{name}s"])]
+    columns = (found[column].tolist() for column in ("source", "line", "index", name))
     assert list(zip(*columns, strict=True)) == rows
     model = pretrained.load("shakespeare")
     good = [line for line in LINES.split("\n")[:-1] if line]
@@ -86,13 +87,13 @@ def test_what_is_written_is_said(run: Run, tmp_path: Path) -> None:
     out, _ = run(*given, "--layer", "0,3", "--out", tmp_path / "a.npz")
     assert out == f"{tmp_path / 'a.npz'}: hidden 2×2×192, a row for each text, from the model shakespeare\n"
     found = loaded(tmp_path / "a.npz")
-    assert (found["id"].tolist(), found["row"].tolist(), found["layers"].tolist()) == (["x", "y"], [2, 3], [0, 3])
+    assert (found["name"].tolist(), found["line"].tolist(), found["layers"].tolist()) == (["x", "y"], [2, 3], [0, 3])
     out, _ = run(*given, "--attention", "--layer", "1", "--out", tmp_path / "b.npz")
     assert "entropy 2×4, previous 2×4, a row for each text" in out
     run(*given, "--out", tmp_path / "c.npy")
     assert np.load(tmp_path / "c.npy").shape == (2, 192)
     lines = [json.loads(line) for line in (tmp_path / "c.npy.rows.jsonl").read_text().splitlines()]
-    assert [(line["id"], line["n_rows"]) for line in lines] == [("x", 1), ("y", 1)]
+    assert [(line["name"], line["n_rows"]) for line in lines] == [("x", 1), ("y", 1)]
     run("-", "--out", tmp_path / "d.csv", input=b"To be")
     assert (tmp_path / "d.csv").read_text().splitlines()[1].startswith("standard input,1,shakespeare,")
     names = {path.name.split(".", 1)[0] + path.suffix for path in tmp_path.iterdir()}
@@ -116,7 +117,7 @@ def test_a_run_that_dies_at_any_moment_is_completed_to_the_same_bytes(
     run: Run, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each write, half done, and each rename; also one that is completed in several runs, each of which dies."""
-    monkeypatch.setattr(chunks, "CHUNK", 3)
+    monkeypatch.setattr(loop, "CHUNK", 3)
     monkeypatch.setattr(store, "IN_MEMORY", 0)
     texts = tmp_path / "te\\xts.txt"
     texts.write_text(LINES)
@@ -157,7 +158,7 @@ def test_a_process_that_is_killed_is_completed_to_the_same_bytes(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_written: int
 ) -> None:
     """By SIGKILL, when the values of a text are there and their label is not."""
-    monkeypatch.setattr(chunks, "CHUNK", 3)
+    monkeypatch.setattr(loop, "CHUNK", 3)
     texts, out, whole = tmp_path / "texts.txt", tmp_path / "out.npz", tmp_path / "whole.npz"
     texts.write_text(LINES)
     arguments = [str(texts), "--lines", "--words", "--layer", "all"]
@@ -199,7 +200,7 @@ def test_a_run_with_other_options_is_not_continued(run: Run, tmp_path: Path) -> 
     ):
         _, err = run(texts, "--lines", "--out", out, "--resume", *options, status=2)
         assert message in err
-    Path(f"{out}.rows.jsonl").write_text('{"source": "x", "row": 1, "n_rows": 1}\n')
+    Path(f"{out}.rows.jsonl").write_text('{"source": "x", "line": 1, "n_rows": 1}\n')
     out.unlink()
     _, err = run(texts, "--lines", "--out", out, "--resume", status=2)
     assert "out.npz.part lacks rows" in err

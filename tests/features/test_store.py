@@ -22,13 +22,13 @@ MODEL = pretrained.load("shakespeare")
 PIECES = [["To", '"be",', "or\nnot"], [], ["x" * 250]]
 
 
-def labels(path: Path, ids: bool = True) -> Labels:
+def labels(path: Path) -> Labels:
     lines = [
-        {"source": "é.txt", "row": 7 * i, "id": "", "n_rows": len(pieces), "pieces": pieces}
+        {"source": "é.txt", "line": 7 * i, "id": "", "n_rows": len(pieces), "pieces": pieces}
         for i, pieces in enumerate(PIECES)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Labels(path, "word", ids)
+    return Labels(path, "word", ["id"])
 
 
 def written(out: Path, extractor: Extractor, rows: npt.NDArray[Any], of: Labels) -> bytes:
@@ -52,11 +52,11 @@ def test_every_form_has_the_same_numbers(
     first = written(tmp_path / "a.npz", extractor, rows, of)
     assert written(tmp_path / "b.npz", extractor, rows, of) == first
     with np.load(tmp_path / "a.npz") as found:
-        assert set(found) == {*arrays, "source", "row", "id", "index", "word", "layers", "model"}
+        assert set(found) == {*arrays, "source", "line", "id", "index", "word", "layers", "model"}
         for name, array in arrays.items():
             np.testing.assert_array_equal(found[name], array, strict=True)
         assert found["word"].tolist() == ["To", '"be",', "or\nnot", "x" * 99 + "…"]
-        assert (found["row"].tolist(), found["index"].tolist()) == ([0, 0, 0, 14], [0, 1, 2, 0])
+        assert (found["line"].tolist(), found["index"].tolist()) == ([0, 0, 0, 14], [0, 1, 2, 0])
         assert (found["source"].tolist(), found["id"].tolist()) == (["é.txt"] * 4, [""] * 4)
         assert (found["layers"].tolist(), str(found["model"])) == (list(extractor.layers), "shakespeare")
     if not options.get("attention"):
@@ -64,7 +64,7 @@ def test_every_form_has_the_same_numbers(
         np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), arrays["hidden"], strict=True)
     text = written(tmp_path / "a.csv", extractor, rows, of).decode()
     header, *lines = csv.reader(io.StringIO(text, newline=""))
-    assert header[:6] == ["source", "row", "id", "index", "word", "model"]
+    assert header[:6] == ["source", "line", "id", "index", "word", "model"]
     assert [line[:6] for line in lines][2:] == [
         ["é.txt", "0", "", "2", "or\nnot", "shakespeare"],
         ["é.txt", "14", "", "0", "x" * 250, "shakespeare"],
@@ -77,11 +77,11 @@ def test_every_form_has_the_same_numbers(
 def test_a_study_without_rows(tmp_path: Path) -> None:
     extractor = Extractor(MODEL)
     nothing = np.empty((0, *extractor.shape), np.float32)
-    of = Labels(tmp_path / "labels", "text", False)
+    of = Labels(tmp_path / "labels", "text")
     written(tmp_path / "a.npz", extractor, nothing, of)
     with np.load(tmp_path / "a.npz") as found:
         assert (found["hidden"].shape, found["source"].shape) == ((0, 192), (0,))
-    assert written(tmp_path / "a.csv", extractor, nothing, of).startswith(b"source,row,model,hidden.5.0,")
+    assert written(tmp_path / "a.csv", extractor, nothing, of).startswith(b"source,line,model,hidden.5.0,")
 
 
 def test_files_larger_than_memory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,9 @@ def test_files_larger_than_memory_can_be_made(tmp_path: Path, monkeypatch: pytes
     n = 2200
     part = np.ones((n // 10, *extractor.shape), np.float32)
     path = tmp_path / "labels"
-    path.write_text(json.dumps({"source": "s", "row": 1, "n_rows": 55, "pieces": ["a"] * 55}) + "\n")
+    path.write_text(json.dumps({"source": "s", "line": 1, "n_rows": 55, "pieces": ["a"] * 55}) + "\n")
     path.write_text(path.read_text() * (n // 55))
-    of = Labels(path, "token", False)
+    of = Labels(path, "token")
     with ValuesFile(tmp_path / "part", extractor.shape, 0) as values:
         for _ in range(10):
             values.append(part)
@@ -137,7 +137,7 @@ def test_scratch_is_zero_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
 def test_labels_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels"
-    for content in ('{"source": "x", "row": 1}\n', "[]\n", "no\n"):
+    for content in ('{"source": "x", "line": 1}\n', "[]\n", "no\n"):
         path.write_text(content)
         with pytest.raises(PicoGPTError, match="labels is not the output of such a run"):
-            Labels(path, "word", False).n_rows()
+            Labels(path, "word").n_rows()
