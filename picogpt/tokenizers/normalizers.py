@@ -1,14 +1,13 @@
 """What a tokenizer.json does to a text before it is cut: the normalizers of Hugging Face's tokenizers, by their names.
 
-Combining marks and letters' cases are those of the Unicode version that `regex` and Python were built with; libraries
-differ on characters that are newer than one of them.
+Letters' cases are those of the Unicode version that Python was built with; libraries differ on those that are newer than
+one of them.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import unicodedata
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -17,13 +16,13 @@ import regex
 
 from picogpt.errors import PicoGPTError, shown
 from picogpt.tokenizers.charsmap import CharsMap
+from picogpt.tokenizers.newer import MARKS, normalize
 
 Normalizer = Callable[[str], str]
 FORMS: dict[str, Literal["NFC", "NFD", "NFKC", "NFKD"]] = {"NFC": "NFC", "NFD": "NFD", "NFKC": "NFKC", "NFKD": "NFKD"}
 SPACES = " {2,}"  # the one expression that SentencePiece's conversions have; others are in another dialect than ours
 LONGEST_GRAPHEME = 5  # bytes that are looked up as a whole
 
-MARKS = regex.compile(r"\p{M}+")
 GRAPHEMES = regex.compile(r"\X")
 
 
@@ -36,7 +35,7 @@ def make_normalizer(entry: Any, source: str) -> Normalizer:
         if kind == "Sequence":
             return in_turn([make_normalizer(part, source) for part in entry["normalizers"]])
         if kind in FORMS:
-            return partial(unicodedata.normalize, FORMS[kind])
+            return partial(normalize, FORMS[kind])
         if kind == "StripAccents":
             return partial(MARKS.sub, "")
         if kind == "Lowercase":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from picogpt.tokenizers import ends, unigram_files
 from picogpt.tokenizers.base import Layout, SpecialTokens, TokenIds, cut_at_special_tokens
-from picogpt.tokenizers.unigram_files import Vocabulary
+from picogpt.tokenizers.unigram_files import WHITE_SPACE, Vocabulary
 
 CACHE = 1 << 20  # characters of words whose ids are remembered
 LONGEST_CACHED = 100  # characters of one of them; where spaces do not divide, a word is all of the text
@@ -62,7 +62,9 @@ class UnigramTokenizer(TokenIds):
                 ids.append(self.special_tokens[part])
                 continue
             after = parts[i + 1] if i + 1 < len(parts) else ""
-            for word in self.vocabulary.words(part.rstrip() if after in self.vocabulary.takes_spaces else part):
+            for word in self.vocabulary.words(
+                part.rstrip(WHITE_SPACE) if after in self.vocabulary.takes_spaces else part
+            ):
                 ids += self._ids_of_word(word)
         return ids
 

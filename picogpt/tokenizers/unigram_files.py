@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import regex
-
 from picogpt.errors import PicoGPTError, shown
 from picogpt.files import check_size, parse_json, read_bounded, write_files
 from picogpt.protobuf import Message, messages, number, parse_message
@@ -38,7 +36,9 @@ LONGEST_PIECE = 1000  # characters, each of which takes time at each place of a 
 MOST_PIECES = 1 << 20  # of SentencePiece's file, in which one may take two bytes
 UNKNOWN_PENALTY = 10.0  # below the unlikeliest piece; both programs have it
 IS_UNIGRAM = re.compile(r'"type"\s*:\s*"Unigram"')
-WHITE_SPACE = regex.compile(r"\p{White_Space}+")
+# as Unicode has it; Python's has control characters too
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+BETWEEN_WORDS = re.compile(f"[{WHITE_SPACE}]+")
 BEFORE_SPACE = re.compile(f"(?={SPACE})")
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -192,7 +192,7 @@ def make_cut(entry: Any, path: Path) -> Callable[[str], list[str]]:
     split = rest[0].get("split", True)
 
     def cut(text: str) -> list[str]:
-        parts = [part for part in WHITE_SPACE.split(text) if part] if at_space else [text] if text else []
+        parts = [part for part in BETWEEN_WORDS.split(text) if part] if at_space else [text] if text else []
         return [word for part in parts for word in words(part)]
 
     def words(part: str) -> Iterator[str]:
