@@ -20,7 +20,7 @@ DESCRIPTION = """\
 Serve a model to clients of OpenAI's API (openai, llm, lm-evaluation-harness, editors, curl), to several of them at the
 same time. Ctrl-C or SIGTERM ends it when what is running has finished.
 
-docs/serving.md says what there is at which address. Needs starlette and uvicorn: pip install 'picogpt[serve]'
+docs/serving.md says what there is at which address. Needs starlette and uvicorn: pip install starlette uvicorn
 """
 MISSING = "picogpt serve needs two more packages: pip install starlette uvicorn"
 KEY = "PICOGPT_API_KEY"

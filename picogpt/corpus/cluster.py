@@ -53,7 +53,7 @@ def connected(address: str, n_workers: int | None = None) -> Iterator[Any]:
     try:
         import distributed
     except ImportError:
-        raise PicoGPTError("--dask needs Dask: pip install 'picogpt[dask]', here and on every worker") from None
+        raise PicoGPTError("--dask needs Dask: pip install 'dask[distributed]', here and on every worker") from None
     if address != "local":
         try:
             client = distributed.Client(address, timeout=CONNECT, set_as_default=False)

@@ -87,7 +87,7 @@ def import_pyarrow() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise PicoGPTError("Parquet needs pyarrow: pip install 'picogpt[parquet]', or name a .csv file") from None
+        raise PicoGPTError("Parquet needs pyarrow: pip install pyarrow, or name a .csv file") from None
     return pyarrow
 
 

@@ -27,7 +27,7 @@ def draw_surprisals(path: Path, words: Sequence[dict[str, Any]], unit: str) -> N
     try:
         from matplotlib.backends.backend_pdf import PdfPages
     except ImportError:
-        raise PicoGPTError("--plot needs matplotlib: pip install 'picogpt[plot]'") from None
+        raise PicoGPTError("--plot needs matplotlib: pip install matplotlib") from None
     pages = list(parts(words, N_WORDS * N_LINES))
     highest = max((word["surprisal"] for word in words if math.isfinite(word["surprisal"])), default=1.0)
     try:

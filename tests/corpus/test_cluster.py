@@ -119,7 +119,7 @@ def test_there_is_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: py
         assert "there is no Dask scheduler at" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["score", "a", "b c", "--model", "shakespeare", "--dask", "local"]) == 2
-    assert "pip install 'picogpt[dask]'" in capsys.readouterr().err
+    assert "pip install 'dask[distributed]'" in capsys.readouterr().err
 
 
 @contextmanager

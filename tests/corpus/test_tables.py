@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picogpt.corpus.tables import cell, split, table_line, table_lines, write_parquet
+from picogpt.corpus.tables import cell, import_pyarrow, split, table_line, table_lines, write_parquet
+from picogpt.errors import PicoGPTError
 
 NASTY = ['"I', 'say "no"', "a\tb", "a,b", "a\nb", "a\r\nb", "a\rb", "\\n", " x ", "", "#", "é🙂", "'"]
 CELLS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -89,3 +91,10 @@ def test_parquet_has_the_types_of_the_values(tmp_path: Path, monkeypatch: pytest
         "deep": ['[1, "é"]', "{}", None],
         "big": ["1", str(1 << 70), None],
     }
+
+
+def test_without_pyarrow_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(PicoGPTError, match="pip install pyarrow"):
+        import_pyarrow()
