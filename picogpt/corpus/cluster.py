@@ -1,8 +1,9 @@
 """The machines of a Dask cluster: a batch is a task, and every worker loads the model once.
 
-`local` starts workers on this machine. Where workers are started by hand they want two variables, in the environment of
-`dask worker --nthreads 1`: OPENBLAS_NUM_THREADS=1, and MALLOC_TRIM_THRESHOLD_ as in `WORKER_VARIABLES`, since Dask's
-own value gives memory back to the system after every layer, which costs a third of the speed.
+`local` starts workers on this machine. Where workers are started by hand they want the `WORKER_VARIABLES` in the
+environment of `dask worker --nthreads 1`. Dask's own MALLOC_TRIM_THRESHOLD_ gives memory back to the system after every
+layer, which costs a third of the speed; and since glibc, once it is told one threshold, no longer adapts the other,
+every larger array would be mapped anew: with MALLOC_MMAP_THRESHOLD_, too, a run takes a third less (19.9 -> 13.1 s).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ T_in = TypeVar("T_in", contravariant=True)
 R_out = TypeVar("R_out", covariant=True)
 
 TRIM = "MALLOC_TRIM_THRESHOLD_"
-WORKER_VARIABLES = {**ONE_THREAD, TRIM: str(1 << 30)}
+WORKER_VARIABLES = {**ONE_THREAD, TRIM: str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 LEAD = 4  # batches for each thread of the cluster that may be done before the oldest one is
 RETRIES = 2  # of a batch that ended in an error; of one whose worker died Dask itself allows three
 CONNECT = 30  # seconds until there must be a scheduler
