@@ -57,10 +57,10 @@ def execute(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
     done.cells = with_solutions(done.cells)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "data").symlink_to(next(place for place in TEXTS if (place / "tinyshakespeare.txt").is_file()))
-        os.environ |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PICOGPT_MODELS_DIR": str(ROOT / "models")}
+        paths = {"PYTHONPATH": str(ROOT), "PICOGPT_MODELS_DIR": str(ROOT / "models")}
         NotebookClient(
             done, timeout=300, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": folder}}
-        ).execute()
+        ).execute(env={**os.environ, **paths, "OPENBLAS_NUM_THREADS": "1"})
     said = [printed(cell) for cell in done.cells if SOLVED in cell.metadata]
     done.cells = [cell for cell in done.cells if SOLVED not in cell.metadata]
     for cell in done.cells:

@@ -100,8 +100,8 @@ def run(
             else kept(description, args.output, args.resume, [growing(args.output)])
         )
         meta = description if args.meta else None
-        written = Writer(args.form, args.output, meta, seen, brightest)
-        with keeping, written as writer, Progress(survey.n_records) as progress:
+        form, file = args.form, args.output
+        with keeping, Writer(form, file, meta, seen, brightest) as writer, Progress(survey.n_records) as progress:
             output = Output(writer, progress, shape, shape.columns(survey.columns), args.strict, seen)
             with spread(args, job, survey.n_records > MANY) as side_by_side:
                 loop.run(records, job, output, side_by_side)

@@ -72,7 +72,7 @@ def check_memory(texts: list[list[int]]) -> None:
 def make_scorer(served: Served, asked: dict[str, Any]) -> Scorer:
     options = {name: asked[name] for name in ("bos", "bow", "nats", "stride")}
     allowed = "all" if asked["special"] == "token" else ()
-    details = asked["by"] == "token"
+    details = asked["by"] != "text"
     return Scorer(served.model, **options, allowed_special=allowed, disallowed_special=(), details=details)
 
 

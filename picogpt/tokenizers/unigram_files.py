@@ -329,12 +329,12 @@ class SentencePieceNormalizer:
         place = 0
         while place < len(data):
             if match := self.kept.match(data, place):
-                n, part = len(match[0]), match[0].decode()
+                n, part = len(match[0]), match[0].decode("utf-8", "replace")
             elif self.table and (found := self.table.longest(data[place : place + LONGEST_MATCH])):
                 n, part = found
             else:
                 n = 1 if data[place] < 0xC0 else 2 if data[place] < 0xE0 else 3 if data[place] < 0xF0 else 4
-                part = data[place : place + n].decode()
+                part = data[place : place + n].decode("utf-8", "replace")  # a damaged table may end within a character
             yield part
             place += n
 

@@ -50,7 +50,7 @@ def test_bash_completes_commands_options_and_choices(tmp_path: Path, capsys: pyt
     assert completions("picogpt ", tmp_path) >= {*COMMANDS}
     assert completions("picogpt sco", tmp_path) == {"score"}
     assert completions("picogpt --tem", tmp_path) == {"--temperature"}
-    assert completions("picogpt score --wo", tmp_path) == {"--words"}
+    assert completions("picogpt score --wo", tmp_path) == {"--words", "--workers"}
     assert completions("picogpt score --special t", tmp_path) == {"token", "text"}
     assert "verse.txt" in completions("picogpt score ve", tmp_path)
 

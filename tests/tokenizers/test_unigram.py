@@ -50,7 +50,7 @@ RANGES = (
     ),
 )
 old = st.sampled_from(
-    [chr(c) for begin, end in RANGES for c in range(begin, end) if unicodedata.category(chr(c)) != "Cn"]
+    [chr(c) for begin, end in RANGES for c in range(begin, end) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
 )
 written = st.text("tobe rnisha.,''``()-▁  ", max_size=20)
 texts = st.lists(old | written | white_space | contractions | letters | emoji | runs, max_size=20).map("".join)
