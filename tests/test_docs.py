@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += sorted((ROOT / "docs" / "course").glob("README*.md"))
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
