@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from picogpt.decoding import generate
     from picogpt.errors import PicoGPTError
     from picogpt.performance import gpt2
-    from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params
+    from picogpt.pretrained import GPT2, load, load_encoder_hparams_and_params, surprisal
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ __all__ = [
     "gpt2",
     "load",
     "load_encoder_hparams_and_params",
+    "surprisal",
 ]
 
 
@@ -42,12 +43,15 @@ if not TYPE_CHECKING:  # NumPy and the rest load when they are first asked for: 
         "GPT2": "pretrained",
         "load": "pretrained",
         "load_encoder_hparams_and_params": "pretrained",
+        "surprisal": "pretrained",
     }
     _ROOMS = (
         "cache",
         "checkpoints",
+        "corpus",
         "decoding",
         "download",
+        "features",
         "inspection",
         "model",
         "performance",

@@ -55,3 +55,11 @@ def listed(names: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """The text on one line, with escapes for what a terminal would obey: it may quote a server or a file."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def decode_utf8(data: bytes, what: str) -> str:
+    """The text of `data`; raises `PicoGPTError` with the place of the first byte that is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PicoGPTError(f"{what} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None

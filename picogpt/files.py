@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +150,15 @@ def is_deeper(value: Any, depth: int) -> bool:
     return any(isinstance(node, dict | list) for node in level)
 
 
+def without_nan(value: Any) -> Any:
+    """The value as JSON has it: null for what is not a number, or infinite."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def inside(directory: Path, name: object, source: Path) -> Path:
     """The file in `directory` that `source` calls `name`; raises `PicoGPTError` for what is no name within it."""
     if isinstance(name, str) and name.isprintable() and len(name.encode()) <= NAME_SIZE:
@@ -285,6 +294,6 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
-def write_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
+def write_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
     """The array's bytes in C order. On a full disk `ndarray.tofile` would say how many are missing, and not why."""
     file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -131,12 +131,8 @@ def embed(
 
     Raises `PicoGPTError` for text, for ids outside the vocabulary, and for more tokens than the model has positions.
     """
-    ids = as_ids(inputs)
-    (n_vocab, _), (n_ctx, _) = wte.shape, wpe.shape
-    if ids.size and not 0 <= ids.min() <= ids.max() < n_vocab:
-        wrong = ids[(ids < 0) | (ids >= n_vocab)][0]
-        raise PicoGPTError(f"token id {wrong} is outside the vocabulary, which has ids 0 to {n_vocab - 1}")
-    n_seq = ids.shape[-1]
+    ids = in_vocabulary(as_ids(inputs), wte.shape[0])
+    n_ctx, n_seq = len(wpe), ids.shape[-1]
     if n_past + n_seq > n_ctx:
         raise PicoGPTError(f"{n_past + n_seq} tokens are more than the model's context of {n_ctx}; shorten the input")
     if n_pad is None:
@@ -156,6 +152,14 @@ def as_ids(inputs: npt.ArrayLike) -> npt.NDArray[np.int64]:  # [..., n_seq]
     if ids.ndim == 0 or (ids.size and ids.dtype.kind not in "iu"):
         raise PicoGPTError(f"the inputs must be whole numbers, in a row or in equal rows, not {ids.dtype} {ids.shape}")
     return ids.astype(np.int64, copy=False)
+
+
+def in_vocabulary(ids: Ids, n_vocab: int) -> Ids:
+    """The ids; raises `PicoGPTError` for one outside the vocabulary."""
+    if ids.size and not 0 <= ids.min() <= ids.max() < n_vocab:
+        wrong = ids[(ids < 0) | (ids >= n_vocab)][0]
+        raise PicoGPTError(f"token id {wrong} is outside the vocabulary, which has ids 0 to {n_vocab - 1}")
+    return ids
 
 
 def hidden_states(

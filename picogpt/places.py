@@ -1,4 +1,5 @@
-"""Where models are on this machine: folders that are searched, the user's own among them, and Hugging Face's cache."""
+"""Where things are on this machine: models, in folders that are searched, the user's own among them, and in Hugging
+Face's cache; and what was typed."""
 
 from __future__ import annotations
 
@@ -32,17 +33,27 @@ def download_place(models_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def user_models() -> Path:
-    """The user's own folder of models, in the platform's directory for data."""
+    """The user's own folder of models."""
+    return user_folder("XDG_DATA_HOME", ".local/share") / "models"
+
+
+def history_file() -> Path:
+    """What the user typed in earlier conversations."""
+    return user_folder("XDG_STATE_HOME", ".local/state") / "history"
+
+
+def user_folder(variable: str, usual: str) -> Path:
+    """The user's own folder in the platform's directory for data, or where the variable of XDG's says."""
     home = expanded("~")
-    if chosen := os.environ.get("XDG_DATA_HOME"):
+    if chosen := os.environ.get(variable):
         data = Path(chosen)
     elif sys.platform == "darwin":
         data = home / "Library" / "Application Support"
     elif sys.platform == "win32":
         data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     else:
-        data = home / ".local" / "share"
-    return data / "picogpt" / "models"
+        data = home / usual
+    return data / "picogpt"
 
 
 def expanded(path: str) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack, overload
 
 from picogpt import checkpoints
 from picogpt.checkpoints import Layout
@@ -17,11 +17,12 @@ from picogpt.errors import PicoGPTError, listed, what
 from picogpt.files import leftovers, publish
 from picogpt.performance.int8 import Int8Rows, quantize_params
 from picogpt.places import cached_models, cached_snapshot, hub_cache, search_path
-from picogpt.scoring.report import ScoreOptions, TextScore, score_text
+from picogpt.scoring.report import ScoreOptions, TextScore, rows_of, score_text
 from picogpt.tokenizers import Tokenizer, begun, stream_text
 from picogpt.types import HParams, Params
 
 if TYPE_CHECKING:  # loads when it is first asked for
+    from picogpt.features import FeatureOptions, Features
     from picogpt.inspection import Trace
     from picogpt.inspection.names import Names
 
@@ -93,6 +94,15 @@ class GPT2(NamedTuple):
         trace.tokens = inspection.token_texts(self.encoder, ids)
         return trace
 
+    def features(self, texts: str | list[str] | tuple[str, ...], **options: Unpack[FeatureOptions]) -> Features:
+        """Hidden states or attention statistics of texts, by token, word or text, with what each row is of.
+
+        `picogpt.features.FeatureOptions` says what can be chosen. Raises `PicoGPTError` for a text without tokens.
+        """
+        from picogpt.features import features
+
+        return features(self, texts, **options)
+
     def prompt_ids(self, prompt: str, allowed_special: Literal["all"] | Collection[str] = ()) -> list[int]:
         """The prompt's ids, after the token that the vocabulary puts before every text; of an empty one `bos_token`.
 
@@ -134,6 +144,26 @@ def load(
 def load_encoder_hparams_and_params(model_size: str = "124M", models_dir: str | os.PathLike[str] = "models") -> GPT2:
     """picoGPT's name for `load`, with its arguments."""
     return load(model_size, models_dir)
+
+
+def surprisal(
+    texts: str | Sequence[str],
+    model: GPT2 | str | os.PathLike[str] | None = None,
+    by: Literal["text", "word", "token"] = "word",
+    **options: Unpack[ScoreOptions],
+) -> list[dict[str, Any]]:
+    """The surprisal of each word of texts, as a table: a list of rows that pandas and polars take as they are.
+
+    A row has `text`, the number of its text from 0, and `index`, that of the word in it; `by` "token" has rows of
+    tokens, and "text" one for each text. `model` is one that is loaded, or what `load` takes.
+    """
+    loaded = model if isinstance(model, GPT2) else load(model)
+    scores = score_text(loaded, [texts] if isinstance(texts, str) else list(texts), **options)
+    return [
+        {"text": number, "index": index, **row} if by != "text" else {"text": number, **row}
+        for number, score in enumerate(scores)
+        for index, row in enumerate(rows_of(score, by))
+    ]
 
 
 def save(
@@ -197,7 +227,10 @@ def possible_places(name: str, models_dir: str | os.PathLike[str] | None) -> lis
     """Where the model can be, the likeliest first.
 
     That is under its names in the search path, the path that `name` is, or under its names in Hugging Face's cache.
+    What begins with a dot is a path and nothing else.
     """
+    if name.startswith("."):
+        return [Path(name)]
     names = [name, *(other for row in ALIASES if name in row for other in row if other != name)]
     cached = filter(None, map(cached_snapshot, names))
     return [*(root / alias for root in search_path(models_dir) for alias in names), Path(name), *cached]

@@ -10,6 +10,9 @@ median, and the ratio to another contender of the same row. The model is random,
 from __future__ import annotations
 
 import argparse
+import csv
+import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -18,15 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("transformers", "llama.cpp", "ctranslate2", "tokenizers", "tiktoken")
+PICOGPT = (sys.executable, "-m", "picogpt")
 PAUSE = 0.2  # seconds between contenders: an idle thread pool keeps spinning for about half of that
 
 Contender = Callable[[], float]  # does the work once; returns the figure
@@ -342,6 +349,80 @@ def lookup(machine: Machine) -> Iterator[Row]:
     yield Row("Decode text that repeats itself", "ms / token", contenders, repeats=3)
 
 
+def scheduler(machine: Machine) -> Iterator[Row]:
+    """What serving costs besides HTTP; all in the scheduler's thread, as BLAS heeds one thread's number of threads."""
+    from engines import seconds_a_step
+
+    from picogpt.server.scheduler import Done, Event, Failure, Request, Scheduler, Token
+
+    served = Scheduler(machine.params, machine.hparams["n_head"])
+
+    def token_times(prompts: list[list[int]], n: int, *later: list[int]) -> list[list[float]]:
+        """When each prompt's n tokens come; the `later` prompts are submitted with the fifth token of the first."""
+        times: list[list[float]] = [[] for _ in prompts]
+        ended: SimpleQueue[Event] = SimpleQueue()
+
+        def submit(prompts: Sequence[list[int]], n: int, times: list[list[float]]) -> None:
+            for prompt, own in zip(prompts, times, strict=True):
+                served.submit(Request(prompt, n, partial(receive, own)))
+
+        def receive(own: list[float], event: Event) -> None:
+            if isinstance(event, Token):
+                own.append(time.perf_counter())
+                if own is times[0] and len(own) == 5:
+                    submit(later, 1, [[] for _ in later])
+            elif isinstance(event, (Done, Failure)):
+                ended.put(event)
+
+        served.run(lambda: submit(prompts, n, times)).result()
+        for _ in [*prompts, *later]:
+            if isinstance(event := ended.get(), Failure):
+                raise event.error
+        return times
+
+    n_prompt, n = 16, 64
+
+    def rate(n_rows: int) -> float:
+        times = token_times([machine.prompt(n_prompt) for _ in range(n_rows)], n + 1)
+        return n_rows / seconds_a_step(times[-1])
+
+    def offline(n_rows: int) -> float:
+        prompts = [machine.prompt(n_prompt) for _ in range(n_rows)]
+        return n_rows / served.run(lambda: seconds_a_step(machine.picogpt.batch_times(prompts, n + 1))).result()
+
+    def longest_gap(*later: list[int]) -> float:
+        times = token_times([machine.prompt(n_prompt) for _ in range(15)], 24, *later)
+        return 1e3 * max(after - before for own in times for before, after in pairwise(own))
+
+    def first_token(prompt: list[int]) -> float:
+        return 1e3 * seconds(lambda: token_times([prompt], 1))
+
+    for n_rows, ratio in ((1, 1 / 1.1), (4, 0.85), (16, 0.85)):
+        contenders: dict[str, Contender] = {
+            "picogpt, served": partial(rate, n_rows),
+            "picogpt, offline": partial(offline, n_rows),
+        }
+        streams = f"{n_rows} stream{'s' * (n_rows > 1)}"
+        goals = [Goal("picogpt, served", "picogpt, offline", ratio)]
+        yield Row(f"Decode {streams} in the scheduler, {n} tokens after {n_prompt}", "tokens / s", contenders, goals)
+
+    long = machine.n_ctx // 2
+    contenders = {
+        "nobody joins": longest_gap,
+        f"{long} tokens are read": lambda: longest_gap(machine.prompt(long)),
+    }
+    yield Row("The longest time between two tokens of 15 streams", "ms", contenders)
+
+    known = machine.prompt(long)
+    contenders = {
+        "known": lambda: first_token([*known, *machine.prompt(8)]),
+        "new": lambda: first_token(machine.prompt(long + 8)),
+    }
+    goals = [Goal("known", "new", 0.2)]
+    yield Row(f"The first token after {long} tokens that were read before, and 8 others", "ms", contenders, goals)
+    served.close(0)
+
+
 class Process(NamedTuple):
     output: str
     seconds: float
@@ -365,6 +446,105 @@ def run(*command: str, threads: int) -> Process:
     launched = [sys.executable, "-c", LAUNCHER, *command]
     result = subprocess.run(launched, stdout=subprocess.PIPE, env=environment, check=True)
     return Process(*json.loads(result.stdout))
+
+
+class Load:
+    """Some streams at once. A run has several figures: each row takes its own of the same runs."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run = run
+        self.runs: list[Any] = []
+
+    def figure(self, name: str) -> Contender:
+        turns = itertools.count()
+
+        def of_next_run() -> float:
+            turn = next(turns)
+            if turn == len(self.runs):
+                self.runs.append(self.run())
+            return float(getattr(self.runs[turn], name))
+
+        return of_next_run
+
+
+WORDS = ("time", "way", "day", "man", "life", "work", "part", "place", "case", "week", "group", "point", "hand", "fact")
+
+
+def serving(machine: Machine) -> Iterator[Row]:
+    """Servers in processes of their own and clients on the loopback, beside decoding without a server."""
+    import clients
+    from engines import seconds_a_step
+
+    n_prompt, n = 16, 16 if machine.quick else 64
+
+    def body(prompt: list[int]) -> dict[str, Any]:
+        options = {"temperature": 0, "max_tokens": n, "ignore_eos": True}
+        return {"model": str(machine.checkpoint), "prompt": text(prompt), **options}
+
+    def text(prompt: list[int]) -> str:
+        return "".join(f" {WORDS[i % len(WORDS)]}" for i in prompt)
+
+    def offline(n_streams: int) -> float:
+        prompts = [machine.prompt(n_prompt) for _ in range(n_streams)]
+        return n_streams / seconds_a_step(machine.picogpt.batch_times(prompts, n + 1))
+
+    def several(place: clients.Place, n_streams: int) -> clients.Figures:
+        return clients.measure(place, [body(machine.prompt(n_prompt)) for _ in range(n_streams)])
+
+    with ExitStack() as stack:
+        threads = thread_variables(machine.n_threads)
+        name = str(machine.checkpoint)
+        places = {
+            "picogpt": stack.enter_context(
+                clients.serving("--model", name, "--served-model-name", name, environment=threads)
+            )
+        }
+        for peer, command in peer_servers(machine).items():
+            places[peer] = stack.enter_context(clients.another(*command, environment=threads))
+        for n_streams in (1, 4, 16):
+            streams = f"{n_streams} stream{'s' * (n_streams > 1)}"
+            loads = {peer: Load(partial(several, place, n_streams)) for peer, place in places.items()}
+            rates = {peer: load.figure("rate") for peer, load in loads.items()}
+            goals = [Goal("picogpt", "picogpt, offline", 0.85 if n_streams == 16 else 1 / 1.1)]
+            offline_too = {"picogpt, offline": partial(offline, n_streams)}
+            yield Row(f"Serve {streams}, {n} tokens after {n_prompt}", "tokens / s", rates | offline_too, goals, 3)
+            times = {"first": "first token, median", "first_p95": "first token, p95", "gap_p95": "between tokens, p95"}
+            waits = {
+                f"{peer}: {what}": load.figure(field) for field, what in times.items() for peer, load in loads.items()
+            }
+            yield Row(f"Serve {streams}: what they wait for", "ms", waits, repeats=3)
+
+        long = machine.n_ctx // 2
+        tails = itertools.count()
+
+        def first(is_known: bool) -> float:
+            prompt = [7] * long if is_known else machine.prompt(long)
+            tail = [next(tails) % machine.hparams["n_vocab"] for _ in range(4)]
+            asked = {**body([]), "prompt": [*prompt, *tail], "max_tokens": 1}
+            return clients.first_token(places["picogpt"], asked)
+
+        contenders = {"picogpt, known": partial(first, True), "picogpt, new": partial(first, False)}
+        goals = [Goal("picogpt, known", "picogpt, new", 0.2)]
+        yield Row(f"The first token after {long} tokens that were read before, and 4 more", "ms", contenders, goals)
+
+
+def peer_servers(machine: Machine) -> dict[str, list[str]]:
+    """The commands of other servers, as far as they are installed; a port comes after them."""
+    found = {}
+    if "llama.cpp" in machine.peers and find_spec("llama_cpp.server") and find_spec("fastapi"):
+        options = [
+            "--n_ctx",
+            "1024",
+            "--n_threads",
+            str(machine.n_threads),
+            "--model",
+            str(machine.checkpoint / "f32.gguf"),
+        ]
+        found["llama.cpp f32"] = [sys.executable, "-m", "llama_cpp.server", *options, "--port"]
+    command = Path(sys.executable).with_name("transformers")
+    if "transformers" in machine.peers and command.exists() and find_spec("fastapi"):
+        found["transformers"] = [str(command), "serve", "--host", "127.0.0.1", "--port"]
+    return found
 
 
 def int8_memory(machine: Machine) -> Iterator[Row]:
@@ -539,51 +719,61 @@ def scaling(machine: Machine) -> Iterator[Row]:
         yield Row(title, unit, contenders, repeats=3)
 
 
+def workers(machine: Machine) -> Iterator[Row]:
+    """The whole command, from its start to the last row, over lines of text; and what a task of Dask's costs."""
+    from engines import dask_task_seconds
+
+    from tests.texts import read_text
+
+    lines = [line for line in read_text("tinyshakespeare.txt").splitlines() if line]
+
+    def rate(model: Path, n_lines: int, *options: str) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            texts, rows = Path(folder) / "texts.txt", Path(folder) / "rows.csv"
+            texts.write_text("\n".join(lines[:n_lines]), encoding="utf-8")
+            command = (*PICOGPT, "score", str(texts), "--lines", "--no-bos", "--model", str(model))
+            duration = run(*command, "--output", str(rows), *options, threads=machine.n_threads).seconds
+            with rows.open(encoding="utf-8", newline="") as file:
+                return sum(int(row["n_tokens"]) for row in csv.DictReader(file)) / duration
+
+    ways: dict[str, tuple[str, ...]] = {
+        f"{n} process{'es' * (n > 1)}": ("--workers", str(n)) for n in (1, machine.n_threads)
+    }
+    if importlib.util.find_spec("distributed"):
+        ways["Dask, as many workers"] = ("--dask", "local", "--workers", str(machine.n_threads))
+    for name, model, n_lines in (
+        ("the committed model", ROOT / "models" / "shakespeare", 300 if machine.quick else 6_000),
+        ("124M's shape", machine.checkpoint, 100 if machine.quick else 600),
+    ):
+        contenders = {way: partial(rate, model, n_lines, *options) for way, options in ways.items()}
+        yield Row(f"Score {n_lines:,} lines, {name}, the whole command", "tokens / s", contenders, repeats=3)
+    if importlib.util.find_spec("distributed"):
+        n_tasks = 20 if machine.quick else 2000
+        cost = {"a worker that has nothing to do": lambda: 1e3 * dask_task_seconds(n_tasks)}
+        yield Row("A batch by way of Dask", "ms", cost, repeats=2)
+
+
 ROWS: dict[str, Callable[[Machine], Iterator[Row]]] = {
     "decoding": decoding,
     "reading": reading,
     "many_rows": many_rows,
+    "serving": serving,
     "busy": beside_a_busy_process,
     "scoring": scoring,
     "inspection": inspection,
     "lookup": lookup,
+    "scheduler": scheduler,
     "int8_memory": int8_memory,
     "cold_starts": cold_starts,
     "tokenizers": tokenizers,
     "training_step": training_step,
     "scaling": scaling,
+    "workers": workers,
 }
 
 
 def thread_variables(n: int) -> dict[str, str]:
     return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(n))
-
-
-def plot(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Bars for every row that has peers: each contender's time as a multiple of picogpt's, so shorter is faster."""
-    from matplotlib.figure import Figure
-
-    shown = [row for row in rows if "picogpt" in row["figures"] and len(row["figures"]) > 1]
-    n_bars = sum(len(row["figures"]) + 2 for row in shown)
-    figure = Figure(figsize=(9, 0.24 * n_bars + 1), layout="constrained")
-    axes = figure.subplots()
-    y = 0
-    for row in shown:
-        medians = {name: statistics.median(figures) for name, figures in row["figures"].items()}
-        axes.text(0, -y, row["title"], fontweight="bold", va="center")
-        for name, median in medians.items():
-            y += 1
-            time_ratio = medians["picogpt"] / median if row["unit"].endswith("/ s") else median / medians["picogpt"]
-            colour = "#999999" if name == "floor" else "#c44e52" if name.startswith("picogpt") else "#4c72b0"
-            axes.barh(-y, time_ratio, color=colour, height=0.8)
-            axes.text(min(time_ratio, 2), -y, f" {name}: {median:.4g} {row['unit']}", va="center", fontsize=8)
-        y += 2
-    axes.set_xlim(0, 3)
-    axes.set_ylim(-y, 1)
-    axes.axvline(1, color="#c44e52", linewidth=0.8)
-    axes.set_yticks([])
-    axes.set_xlabel("time, as a multiple of picogpt's; shorter is faster")
-    figure.savefig(path)
 
 
 def comparison(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -649,7 +839,9 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps(run_figures, indent=1) + "\n", encoding="utf-8")
     if args.plot:
-        plot(args.plot, rows)
+        from performance_plot import draw
+
+        draw(args.plot, rows)
     if earlier:
         print("\n".join(comparison(earlier, run_figures)))
 

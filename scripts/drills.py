@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import io
 import itertools
+import json
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -87,13 +89,14 @@ def scores(work: Path) -> Iterator[Result]:
     """An output of `score` is cut after each of its bytes, and continued."""
     import picogpt
     from picogpt.cli import main, score
+    from picogpt.corpus import loop
 
     model = picogpt.load("shakespeare")  # once for many runs
     patch.object(score, "load_model", lambda args: model).start()
-    patch.object(score, "CHUNK", 3).start()
+    patch.object(loop, "CHUNK", 3).start()
     texts = work / "te\\xts.txt"
-    texts.write_text("To be\nor not to be\n\nthat is\n")
-    for suffix, unit in itertools.product((".tsv", ".jsonl"), ("--texts", "--words", "--tokens")):
+    texts.write_text('To be\nor "not" to be\n\nthat is\n')
+    for suffix, unit in itertools.product((".csv", ".jsonl"), ("--texts", "--words", "--tokens")):
         argv = ["score", str(texts), str(texts), "--lines", unit, "--model", "shakespeare", "--output"]
         whole, part = work / f"whole{unit}{suffix}", work / f"part{unit}{suffix}"
         with contextlib.redirect_stderr(io.StringIO()):
@@ -171,6 +174,91 @@ def readers(work: Path) -> Iterator[Result]:
         )
 
 
+def serving(work: Path) -> Iterator[Result]:
+    """Requests of all kinds, sixteen at a time, some of whose clients go away: none is lost, and no memory is.
+
+    The cache of prompts is small, so that it is full after the first hundred.
+    """
+    import httpx
+    from clients import serving as served
+
+    import picogpt
+
+    model = picogpt.load("shakespeare")
+    words = ["ROMEO:", "JULIET:", "My kingdom for a", "To be, or not to be", "Once more unto the breach"]
+    expected = {word: model.generate(word, 24) for word in words}
+    wrong: list[str] = []
+
+    def request(number: int) -> None:
+        rng = random.Random(number)
+        word = rng.choice(words)
+        body = {"prompt": word, "max_tokens": 24, "temperature": 0}
+        kind = rng.choice(["whole", "stream", "gone", "gone", "echo", "many", "score", "inside", "embed", "bad"])
+        try:
+            if kind == "whole":
+                found = post("/v1/completions", body).json()["choices"][0]["text"]
+            elif kind == "stream":
+                lines = post("/v1/completions", {**body, "stream": True}).text.split("\n\n")
+                parts = [json.loads(line[6:])["choices"][0]["text"] for line in lines[:-2]]
+                found = "".join(parts) if lines[-2] == "data: [DONE]" else lines[-2]
+            elif kind == "gone":
+                long = {
+                    **body,
+                    "stream": rng.random() < 0.8,
+                    "max_tokens": 200,
+                    "temperature": 1,
+                    "n": rng.randint(1, 3),
+                }
+                left = client.stream("POST", "/v1/completions", json=long, timeout=rng.uniform(0.05, 1))
+                with contextlib.suppress(httpx.ReadTimeout), left as answer:
+                    for _ in zip(range(rng.randint(1, 40)), answer.iter_lines(), strict=False):
+                        pass
+                return
+            elif kind == "echo":
+                answer = post("/v1/completions", {**body, "echo": True, "logprobs": 2}).json()["choices"][0]
+                found = answer["text"].removeprefix(word)
+                assert answer["logprobs"]["token_logprobs"][0] is None
+            elif kind == "many":
+                long = {**body, "n": 4, "temperature": 0.9, "seed": number}
+                assert len(post("/v1/completions", long).json()["choices"]) == 4
+                return
+            elif kind == "bad":
+                assert client.post("/v1/completions", json={**body, "top_p": 7}).status_code == 400
+                return
+            else:
+                route = {"score": "/v1/score", "inside": "/inside", "embed": "/v1/embeddings"}[kind]
+                post(route, {{"score": "text", "inside": "prompt", "embed": "input"}[kind]: word})
+                return
+            if found != expected[word]:
+                wrong.append(f"request {number}, {kind}: {found!r}")
+        except Exception as error:
+            wrong.append(f"request {number}, {kind}: {error!r}")
+
+    def post(route: str, body: dict[str, object]) -> httpx.Response:
+        return client.post(route, json=body).raise_for_status()
+
+    def resident(pid: int) -> int:  # kB
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    n, n_first = 1000, 100
+    with (
+        served("--model", "shakespeare", "--cache-mb", "2", "--queue", "1000") as place,
+        httpx.Client(base_url=f"http://{place.host}:{place.port}", timeout=120) as client,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        list(pool.map(request, range(n_first)))
+        before = resident(place.pid)
+        list(pool.map(request, range(n_first, n)))
+        time.sleep(1)
+        after, stats = resident(place.pid), client.get("/metrics").text
+    if after > 1.05 * before:
+        wrong.append(f"memory has grown from {before} to {after} kB")
+    if "picogpt_batch_size 0" not in stats or "picogpt_queue 0" not in stats:
+        wrong.append("something still runs")
+    yield Result(f"requests of mixed kinds, a fifth of them left; {before >> 10} MB, then {after >> 10} MB", n, wrong)
+
+
 DRILLS: dict[str, Callable[[Path], Iterator[Result]]] = {
     "training": training,
     "vocabularies": vocabularies,
@@ -178,6 +266,7 @@ DRILLS: dict[str, Callable[[Path], Iterator[Result]]] = {
     "streams": streams,
     "interrupts": interrupts,
     "readers": readers,
+    "serving": serving,
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ import numpy as np
 
 from picogpt import KVCache
 from picogpt.checkpoints import nest, param_shapes, read_checkpoint
+from picogpt.corpus.jobs import Job, Result
+from picogpt.corpus.loop import CHUNK
+from picogpt.corpus.records import Record
 from picogpt.decoding.loop import decode
 from picogpt.inspection import attentions, trace
 from picogpt.inspection import hidden_states as hidden_states_of
@@ -257,3 +260,25 @@ class CTranslate2:
         names = [self.names[i] for i in prompt]
         options = {"max_length": n, "min_length": n, "sampling_topk": 1}
         return [time.perf_counter() for _ in self.model.generate_tokens(names, **options)]
+
+
+class Nothing(Job[Record]):
+    """A job without work."""
+
+    def prepare(self, record: Record) -> Record:
+        return record
+
+    def measure(self, prepared: Sequence[Record]) -> list[Result]:
+        return [Result({}) for _ in prepared]
+
+
+def dask_task_seconds(n_tasks: int) -> float:
+    """How long a batch takes from the client to a worker of this machine and back, when there are many."""
+    from picogpt.corpus.cluster import connected, in_cluster
+
+    batch = [Record("lines.txt", line, {"text": "a line of a text"}) for line in range(CHUNK)]
+    with connected("local", 1) as client:
+        list(in_cluster(Nothing(), [batch] * 20, client))
+        start = time.perf_counter()
+        list(in_cluster(Nothing(), [batch] * n_tasks, client))
+        return (time.perf_counter() - start) / n_tasks

@@ -74,6 +74,8 @@ def test_importing_picogpt_is_light() -> None:
         "threadpoolctl",
         "urllib3",
         "hypothesis",
+        "starlette",
+        "uvicorn",
     }
     code = "import sys, picogpt, picogpt.cli; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += sorted((ROOT / "docs" / "course").glob("README*.md"))
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -94,3 +95,21 @@ def test_links_lead_somewhere() -> None:
                 links += 1
                 assert (document.parent / link).exists(), f"{document.name} links to {link}, which is not there"
     assert links > 0
+
+
+def test_ci_runs_the_first_command() -> None:
+    """From the checkout and from an installed wheel, word for word."""
+    _, first = blocks("sh")[0]
+    arguments = first.strip().partition("python -m picogpt ")[2]
+    assert arguments
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert ci.count(f"{arguments} > ") == 2
+
+
+def test_nobody_is_told_to_install_somebody_elses_package() -> None:
+    """On PyPI `picogpt` is another project, which needs torch."""
+    texts = [*DOCUMENTS, *(ROOT / "picogpt").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "pyproject.toml"]
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip install [^\n`&]*\bpicogpt\b(?!-numpy)", text), path
+    assert '\nname = "picogpt-numpy"' in texts[-1].read_text(encoding="utf-8")

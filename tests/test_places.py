@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from picogpt.places import cached_models, cached_snapshot, download_place, hub_cache, search_path, user_models
+from picogpt.places import (
+    cached_models,
+    cached_snapshot,
+    download_place,
+    history_file,
+    hub_cache,
+    search_path,
+    user_models,
+)
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 
@@ -17,6 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home and a working directory of the test's own, and no setting."""
     for variable in (
         "XDG_DATA_HOME",
+        "XDG_STATE_HOME",
         "XDG_CACHE_HOME",
         "HF_HOME",
         "HF_HUB_CACHE",
@@ -30,17 +39,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("platform", "place"),
-    [("linux", ".local/share"), ("darwin", "Library/Application Support"), ("win32", "AppData/Local")],
+    ("platform", "place", "of_history"),
+    [
+        ("linux", ".local/share", ".local/state"),
+        ("darwin", "Library/Application Support", "Library/Application Support"),
+        ("win32", "AppData/Local", "AppData/Local"),
+    ],
 )
-def test_the_users_folder(home: Path, platform: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_folder(
+    home: Path, platform: str, place: str, of_history: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "platform", platform)
+    assert history_file() == home / of_history / "picogpt" / "history"
     assert user_models() == home / place / "picogpt" / "models"
     assert user_models() in search_path()
     monkeypatch.setenv("LOCALAPPDATA", "/local")
     assert (user_models() == Path("/local/picogpt/models")) == (platform == "win32")
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert user_models() == Path("/data/picogpt/models")
+    assert history_file() == Path("/state/picogpt/history")
 
 
 def test_downloads_go_where_models_are(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

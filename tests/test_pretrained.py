@@ -352,3 +352,19 @@ def test_a_token_that_the_model_lacks_is_one_line_where_it_is_used(model: Path, 
     assert more.generate("to be", 3)
     with pytest.raises(PicoGPTError, match=f"token id {N_VOCAB} is outside the vocabulary"):
         more.generate("to be<pad>", 3, allowed_special="all")
+
+
+def test_surprisal_is_a_table_that_pandas_takes() -> None:
+    import pandas
+
+    rows = picogpt.surprisal(["The king is dead.", "Long live"], model="shakespeare")
+    table = pandas.DataFrame(rows)
+    assert list(table.columns) == ["text", "index", "word", "n_tokens", "surprisal", "entropy"]
+    assert list(table["text"]) == [0, 0, 0, 0, 1, 1]
+    assert list(table["index"]) == [0, 1, 2, 3, 0, 1]
+    model = load("shakespeare")
+    score = model.score("The king is dead.")
+    assert list(table["surprisal"][:4]) == pytest.approx([word["surprisal"] for word in score.words], abs=1e-4)
+    (whole,) = picogpt.surprisal("The king is dead.", model, by="text", nats=True)
+    assert whole["surprisal"] == pytest.approx(-score.logprob)
+    assert len(picogpt.surprisal("The king is dead.", model, by="token", bos=False)) == 5

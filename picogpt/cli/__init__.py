@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import ModuleType
 
-from picogpt import __version__
 from picogpt.cli.streams import give_up_stdout, why
 from picogpt.errors import PicoGPTError, reason
 
@@ -17,27 +17,25 @@ from picogpt.errors import PicoGPTError, reason
 COMMANDS = {
     "generate": "continue a prompt",
     "score": "surprisal of tokens or words, perplexity of texts",
+    "pairs": "accuracy on minimal pairs, such as BLiMP's",
     "compare": "two sentences' surprisals side by side",
     "inside": "attention, logit lens and every other value of a pass",
+    "features": "hidden states or attention of many texts, for a study",
+    "serve": "answer clients of OpenAI's API, many at a time",
     "tokenize": "show the tokens of a text",
     "train-tokenizer": "learn a vocabulary from text",
     "train": "train a GPT-2 on text, or fine-tune one",
     "ladder": "train a model of each kind, from a table of pairs to GPT-2",
+    "models": "list the models that are here, and those to download",
     "download": "get GPT-2, whole and verified",
     "verify": "check a model's files against their checksums",
     "convert": "write a model in another layout, or in fewer bits",
     "info": "say what a model is",
+    "completion": "complete commands and options in bash, zsh or fish",
+    "help": "explain picogpt, or a command",
+    "version": "the versions that a bug report needs",
 }
-USAGE = """\
-usage: picogpt [PROMPT] [OPTION ...]
-       picogpt COMMAND [OPTION ...]
-
-Continue PROMPT, standard input, or what you type; or run a command, whose
-options `picogpt COMMAND --help` lists. Those of continuing a prompt are in
-`picogpt generate --help`.
-
-commands:
-{commands}"""
+FLAGS = {"-h": "help", "--help": "help", "-V": "version", "--version": "version"}  # first, in a command's place
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,16 +72,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(argv: list[str]) -> int:
     """Do what the arguments say; returns the exit status, or raises what went wrong."""
-    if argv in (["-h"], ["--help"]):
-        print(USAGE.format(commands="\n".join(f"  {name:<17}{does}" for name, does in COMMANDS.items())))
-        return 0
-    if argv == ["--version"]:
-        print(f"picogpt {__version__}")
-        return 0
-    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("generate", argv)
+    name, rest = chosen(argv)
     import numpy as np
 
     # what is not finite is an error that names its cause, and needs no warnings before it
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        status: int = import_module(f"picogpt.cli.{name.replace('-', '_')}").main(rest)
+        status: int = module(name).main(rest)
     return status
+
+
+def chosen(argv: list[str]) -> tuple[str, list[str]]:
+    """The command that is meant, and its arguments; raises `PicoGPTError` for a word that only seems to be one."""
+    first = argv[0] if argv else ""
+    name = FLAGS.get(first, first)
+    if name in COMMANDS:
+        return name, argv[1:]
+    if first[:1].isalpha() and first.replace("-", "").isalpha():
+        from picogpt.cli.words import check_first_word
+
+        check_first_word(argv)
+    return "generate", argv
+
+
+def module(command: str) -> ModuleType:
+    """The module of a command."""
+    return import_module(f"picogpt.cli.{command.replace('-', '_')}")

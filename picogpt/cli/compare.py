@@ -6,8 +6,9 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 
-from picogpt.cli.options import Parser, add_model_options, load_model
+from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.results import Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 
@@ -16,11 +17,11 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="picogpt compare",
         description="Print the surprisal of the words of two texts side by side, and which of them is the likelier. "
-        "The words that they share stand in the same line.",
+        "The words that they share stand in the same line. A and B are texts, or files that hold one.",
     )
     add = parser.add_argument
-    add("a", metavar="A")
-    add("b", metavar="B")
+    add("a", metavar="A", help="a text, or a file, which is read to its end")
+    add("b", metavar="B", help="another")
     add_model_options(parser)
     add_special_option(parser)
     add("--bow", action="store_true", help="correct for where words begin (Pimentel & Meister 2024)")
@@ -38,18 +39,28 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     from picogpt.scoring import score_text
 
-    texts = [check_argument(text, name) for text, name in ((args.a, "the first text"), (args.b, "the second text"))]
+    texts = [read(args.a, "the first text"), read(args.b, "the second text")]
     model = load_model(args)
     for text in texts:
         check_special(model.encoder, text, args.special)
     a, b = score_text(model, texts, bos=args.bos, bow=args.bow, nats=args.nats, **special_options(args.special))
     with Writer("tsv" if args.tsv else "table") as writer:
-        writer.write(list(side_by_side(a.words, b.words)))
+        rows = side_by_side(a.words, b.words)
+        writer.write([{"model": model_name(args), **row} for row in rows] if args.tsv else list(rows))
     if not args.tsv:
         in_a, in_b = a.surprisal, b.surprisal
         likelier = f"{'A' if in_a < in_b else 'B'} is the likelier by {abs(in_a - in_b):.3f}"
         print(f"\nA {in_a:.3f} {a.unit} · B {in_b:.3f} {b.unit} · {likelier}")
+        print(f"model  {model_in_words(args)}")
     return 0
+
+
+def read(text: str, name: str) -> str:
+    """The text, or the text of the file that it names."""
+    from picogpt.cli.records import files
+    from picogpt.files import read_text
+
+    return read_text(Path(text)) if files([text]) else check_argument(text, name)
 
 
 def side_by_side(a: Sequence[Row], b: Sequence[Row]) -> Iterator[Row]:

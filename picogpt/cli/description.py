@@ -1,56 +1,60 @@
-"""What a file of scores was made with, kept beside it, so that a later run can tell whether it would go on with it."""
+"""What an output was made with, kept beside it, so that a later run can tell whether it would go on with it."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt import __version__
 from picogpt.checksums import sha256
+from picogpt.cli.options import model_name
 from picogpt.cli.records import as_utf8, files
 from picogpt.errors import PicoGPTError, reason, shown
 from picogpt.files import read_object, write_text
 from picogpt.lock import locked
 
 if TYPE_CHECKING:
-    from picogpt.scoring import Scorer
+    from picogpt.corpus.model import Reader
     from picogpt.tokenizers import Tokenizer
 
 Description = dict[str, Any]
 SIZE = 1 << 26  # bytes; each input takes two hundred
 
 
-def describe(args: argparse.Namespace, scorer: Scorer) -> Description:
-    """All that decides what the rows are, and the inputs that they come from."""
+def describe(args: argparse.Namespace, reader: Reader, **options: Any) -> Description:
+    """All that decides what the rows are, with a command's own `options`, and the inputs that they come from."""
     from picogpt.checkpoints.fingerprint import fingerprint
-    from picogpt.pretrained import default_model
 
     return {
         "picogpt": __version__,
-        "model": args.model or default_model(args.models_dir),
-        "weights_sha256": fingerprint(scorer.params),
-        "tokenizer_sha256": tokenizer_fingerprint(scorer.encoder),
-        "n_head": scorer.n_head,
+        "model": model_name(args),
+        "weights_sha256": fingerprint(reader.params),
+        "tokenizer_sha256": tokenizer_fingerprint(reader.encoder),
+        "n_head": reader.n_head,
         "dtype": args.dtype,
-        "bos": scorer.bos[0] if scorer.bos else None,
-        "unit": scorer.unit,
-        "stride": scorer.stride,
-        "rows": args.by,
-        "corrected": args.bow,
-        "hf_perplexity": args.hf_perplexity,
-        "choices": args.choices,
+        "bos": reader.bos[0] if reader.bos else None,
+        "stride": reader.stride,
+        **options,
         "special": args.special,
-        "form": args.form,
         "format": args.format,
-        "column": args.column,
         "id": args.id,
-        "inputs": inputs(args.inputs),
+        "inputs": inputs(args.inputs) if getattr(args, "output_dir", None) is None else [],
     }
+
+
+def in_words(description: Description) -> str:
+    """What was measured, and with what, in a line."""
+    bos = description["bos"]
+    return (
+        f"{description['model']} (weights' SHA-256 {description['weights_sha256']}), picogpt {description['picogpt']}, "
+        f"{description['dtype']}, {'without a token that begins a text' if bos is None else f'after token {bos}'}, "
+        f"{description['unit']}, stride {description['stride']}"
+    )
 
 
 def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
@@ -64,11 +68,11 @@ def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
 
 
 def inputs(names: list[str]) -> list[Description]:
-    """The files with their sizes and contents' digests; a text as the file that it would be; nothing of a pipe."""
+    """The files with their sizes and contents' digests; texts as the files that they would be; nothing of a pipe."""
     paths = files(names)
     if names and not paths:
-        data = names[0].encode(errors="surrogateescape")
-        return [{"text": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
+        texts = [name.encode(errors="surrogateescape") for name in names]
+        return [{"text": len(data), "sha256": hashlib.sha256(data).hexdigest()} for data in texts]
     found = []
     for name in paths:
         try:
@@ -80,10 +84,11 @@ def inputs(names: list[str]) -> list[Description]:
 
 
 @contextmanager
-def kept(description: Description, output: Path, resume: bool) -> Iterator[None]:
+def kept(description: Description, output: Path, resume: bool, parts: Sequence[Path] = ()) -> Iterator[None]:
     """Write the description beside a new output, or hold it against that of the output to be continued.
 
-    The output is locked meanwhile. Raises `PicoGPTError` when another process is writing it, when it exists and is
+    `parts` are what a run that was stopped has left where an output is only there when it is whole. The output is
+    locked meanwhile. Raises `PicoGPTError` when another process is writing it, when it exists and is
     not to be continued, and when it was made with something else.
     """
 
@@ -94,10 +99,11 @@ def kept(description: Description, output: Path, resume: bool) -> Iterator[None]
         raise PicoGPTError(f"{output} cannot be written: No such file or directory")
     path = output.with_name(f"{output.name}.meta.json")
     with locked(output.with_name(f".{output.name}.lock"), on_wait=refuse):
-        if not output.exists() or not output.stat().st_size:
+        begun = [file for file in (output, *parts) if file.exists() and file.stat().st_size]
+        if not begun:
             write_text(path, json.dumps(description, indent=2) + "\n")
         elif not resume:
-            raise PicoGPTError(f"{output} exists: continue it (--resume), or name another file")
+            raise PicoGPTError(f"{begun[0]} exists: continue it (--resume), or name another file")
         elif not path.is_file():
             raise PicoGPTError(f"{path} is missing, so nobody knows what {output} was made with; name another file")
         elif differences := compare(read_object(path, SIZE), description):

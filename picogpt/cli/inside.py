@@ -6,22 +6,20 @@ import argparse
 import json
 import re
 import sys
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from picogpt.cli.grid import terminal_width
 from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.results import without_nan
 from picogpt.cli.streams import in_colour
 from picogpt.cli.text import add_special_option, check_argument, read_stdin
 from picogpt.cli.writing import prompt_ids
 from picogpt.errors import PicoGPTError
+from picogpt.files import without_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from picogpt.inspection import LogitLens, Trace
+    from picogpt.inspection import Trace
+    from picogpt.inspection.look import Question
     from picogpt.pretrained import GPT2
 
 DESCRIPTION = """\
@@ -58,9 +56,12 @@ def main(argv: list[str]) -> int:
         raise PicoGPTError("there is no prompt: give it in quotes, or pipe it in")
     prompt = read_stdin() if args.prompt is None else check_argument(args.prompt, "the prompt")
     from picogpt.cli import views
+    from picogpt.inspection.look import Look
 
-    look = Look(args, prompt, load_model(args))
-    report = look.report()
+    model = load_model(args)
+    ids = prompt_ids(prompt, args, model)
+    look = Look(model, ids, question(args, model))
+    report = look.report() if prints(args) else {}
     if args.npz is not None:
         write_npz(args.npz, look.values)
     if args.html is not None:
@@ -77,104 +78,36 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-class Look:
-    """What was asked of one prompt, computed once."""
+def question(args: argparse.Namespace, model: GPT2) -> Question:
+    """What is asked for."""
+    from picogpt.inspection.look import Question
+    from picogpt.inspection.targets import token_id
 
-    def __init__(self, args: argparse.Namespace, prompt: str, model: GPT2) -> None:
-        from picogpt.inspection.targets import token_id
-
-        self.args, self.model = args, model
-        self.n_layer, self.n_head = model.hparams["n_layer"], model.hparams["n_head"]
-        self.ids = prompt_ids(prompt, args, model)
-        self.attention = self.ablated = self.target = None
-        if args.attention is not None:
-            self.attention = one_head(args.attention, self.n_layer, self.n_head)
-        if args.ablate is not None:
-            self.ablated = heads(args.ablate, self.n_layer, self.n_head)
-        if args.attribution is not None:
-            self.target = token_id(model.encoder, check_argument(args.attribution, "the token"))
-        self.writes = args.npz is not None or args.html is not None
-        chosen = args.attention or args.heads or args.attribution or args.ablate or args.shapes
-        self.by_default = not chosen and bool(args.json or args.plot or not self.writes)
-
-    @cached_property
-    def values(self) -> Trace:
-        """The values that are needed, of the pass without the ablated heads."""
-        from picogpt.inspection import token_texts, trace, without_heads
-
-        changes = without_heads(self.model.params, self.n_head, self.ablated or ())
-        names = None if self.writes or self.args.shapes else list(self.names())
-        values = trace(self.ids, self.model.params, self.n_head, names, changes=changes)
-        check_finite(values, self.model)
-        values.model = self.model
-        values.tokens = token_texts(self.model.encoder, values.ids)
-        return values
-
-    def names(self) -> Iterator[str]:
-        from picogpt.inspection import attribution
-
-        yield "ln_final.normalized"
-        if self.by_default:
-            yield "blocks.*.resid_post"
-        if self.args.heads:
-            yield "blocks.*.attn.pattern"
-        if self.attention is not None:
-            yield f"blocks.{self.attention[0]}.attn.pattern"
-        if self.target is not None:
-            yield from attribution.VALUES
-
-    @cached_property
-    def lens(self) -> LogitLens:
-        from picogpt.inspection import logit_lens
-
-        return logit_lens(self.values, self.model.params, self.n_head, k=self.args.k)
-
-    def report(self) -> dict[str, Any]:
-        """What was asked for, by its name, as JSON has it; nothing where it all goes into a file."""
-        from picogpt.inspection import report
-
-        encoder, asked = self.model.encoder, self.args
-        tokens = report.token_rows(encoder, self.values.ids)
-        found: dict[str, Any] = {}
-        if self.by_default:
-            lens = report.lens_rows(encoder, self.lens)
-            found |= {"next": lens[-1], "lens": lens}
-        if self.ablated is not None:
-            found["ablated"] = {"heads": self.ablated, "next": self.predictions()}
-        if self.attention is not None:
-            layer, head = self.attention
-            pattern = self.values[f"blocks.{layer}.attn.pattern"][head]
-            found["attention"] = {"layer": layer, "head": head, "pattern": pattern.tolist()}
-        if asked.heads:
-            found["heads"] = [self.values[f"blocks.{i}.attn.pattern"].tolist() for i in range(self.n_layer)]
-        if self.target is not None:
-            found["attribution"] = report.attribution_rows(self.values, self.model, self.target)
-        if asked.shapes:
-            found["shapes"] = report.shape_rows(self.values)
-        return {"tokens": tokens, **found} if found else {}
-
-    def predictions(self) -> list[dict[str, Any]]:
-        """What comes after the prompt, before and after the ablation."""
-        from picogpt.inspection import report, trace
-        from picogpt.performance import project
-
-        last = "ln_final.normalized"
-        before = trace(self.ids, self.model.params, self.n_head, last)
-        check_finite(before, self.model)
-        of_before, of_after = (
-            project(values[last][-1:], self.model.params["wte"])[0] for values in (before, self.values)
-        )
-        return report.change_rows(self.model.encoder, of_before, of_after, max(5, self.args.k))
+    n_layer, n_head = model.hparams["n_layer"], model.hparams["n_head"]
+    attention = None if args.attention is None else one_head(args.attention, n_layer, n_head)
+    ablated = () if args.ablate is None else heads(args.ablate, n_layer, n_head)
+    target = None
+    if args.attribution is not None:
+        target = token_id(model.encoder, check_argument(args.attribution, "the token"))
+    return Question(
+        k=args.k,
+        lens=prints(args) and not has_chosen(args),
+        attention=attention,
+        heads=args.heads,
+        target=target,
+        ablated_heads=ablated,
+        shapes=args.shapes,
+        every_value=args.npz is not None or args.html is not None,
+    )
 
 
-def check_finite(values: Trace, model: GPT2) -> None:
-    """Raises `PicoGPTError`, which names the weights to blame, where the last hidden states are not finite."""
-    import numpy as np
+def has_chosen(args: argparse.Namespace) -> bool:
+    return bool(args.attention or args.heads or args.attribution or args.ablate or args.shapes)
 
-    from picogpt.checkpoints.names import explain_non_finite
 
-    if not np.isfinite(values["ln_final.normalized"]).all():
-        raise explain_non_finite(model.params)
+def prints(args: argparse.Namespace) -> bool:
+    """Whether there is anything to show; without a choice not where all of it goes into a file."""
+    return has_chosen(args) or bool(args.json or args.plot or (args.npz is None and args.html is None))
 
 
 def heads(text: str, n_layer: int, n_head: int) -> list[tuple[int, int]]:

@@ -203,7 +203,7 @@ class Lesson:
         from picogpt.training.plot import draw_losses
 
         self.curves[name] = smooth(losses, -(-self.args.steps // N_POINTS))
-        draw_losses(self.args.plot, self.curves, self.levels)
+        draw_losses(self.args.plot, self.curves, f"From pairs to GPT-2, on {self.args.data.name}", levels=self.levels)
 
     def save(self, name: str, rung: Rung, params: Params) -> None:
         """GPT-2 as a model that every command takes, the others as arrays with their names."""

@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """`--model`, `--models-dir`, with picoGPT's spellings beside them, and `--dtype`."""
     parser.add_argument(
+        "-m",
         "--model",
         "--model_size",
         dest="model",
@@ -70,3 +71,17 @@ def load_model(args: argparse.Namespace) -> GPT2:
             which = f"the model is {name}, in {pretrained.find_model(name, args.models_dir)}"
         print(f"picogpt: {which}", file=sys.stderr)
     return pretrained.load(name, args.models_dir, args.dtype)
+
+
+def model_name(args: argparse.Namespace) -> str:
+    """What the model of `load_model` is called."""
+    from picogpt import pretrained
+
+    name: str = args.model or pretrained.default_model(args.models_dir)
+    return name
+
+
+def model_in_words(args: argparse.Namespace) -> str:
+    """The same for a table that people read: the model that ships must not look like GPT-2."""
+    name = model_name(args)
+    return name if args.model else f"{name} (no --model was given{', and GPT-2 is not here' * (name != '124M')})"

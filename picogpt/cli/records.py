@@ -1,148 +1,126 @@
-"""Texts to score, from the command line, files and pipes: one record each, with what identifies it."""
+"""Texts from the command line, files and pipes: the options that say what they are, and their records."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-import os
-import re
+import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import SpooledTemporaryFile
+from typing import IO, Self
 
-from picogpt.cli.text import check_argument, decode_utf8
+from picogpt.cli.text import LOOKS_LIKE_A_FILE, check_argument, is_file
+from picogpt.corpus.records import KINDS, Record, Survey, kind_of, read
 from picogpt.errors import PicoGPTError, what
 
-FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON's escapes can make one, and UTF-8 cannot express it
-LOOKS_LIKE_A_FILE = (*FORMATS, ".txt", ".json", ".text", ".md")
-
-
-class Record(NamedTuple):
-    """A text and its place. `text` is a message where there is none to score: then `is_bad`."""
-
-    source: str
-    row: int  # the number of its line, from 1; in a CSV file of its last line
-    id: str | None
-    text: str
-    is_bad: bool = False
-
-    @property
-    def place(self) -> str:
-        return f"{self.source}, line {self.row}"
+IN_MEMORY = 1 << 24  # bytes of a pipe
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="*", metavar="TEXT|FILE", help="a text, or files (default: standard input)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="TEXT|FILE", help="sentences, or files (default: standard input)")
+    add(
         "--format",
-        choices=("text", "lines", "tsv", "csv", "jsonl"),
+        choices=KINDS,
         help="a whole file is a text, or each line, or a column of each row, or a key of each JSON line "
-        "(default: what the file's name ends in; text)",
+        "(default: what the file's name ends in; text); in a raw-tsv quotes mean nothing",
     )
-    parser.add_argument("--lines", dest="format", action="store_const", const="lines", help="short for --format lines")
-    parser.add_argument("--column", "--key", default="text", metavar="NAME", help="where the text is (default: text)")
-    parser.add_argument("--id", metavar="NAME", help="the column or key that identifies a row; it is in the output")
+    add("--lines", dest="format", action="store_const", const="lines", help="short for --format lines")
+    add(
+        "--id",
+        action="append",
+        metavar="NAME",
+        help="a column or key that comes along; may be given several times "
+        "(default: all of them, in a table for people none)",
+    )
+
+
+def add_text_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--column", "--key", "--text", default="text", metavar="NAME", help="where the text is (default: text)"
+    )
+
+
+def require_input(args: argparse.Namespace) -> None:
+    """Raises `PicoGPTError` where the text would have to be typed."""
+    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
+        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
 
 
 def is_one_text(args: argparse.Namespace) -> bool:
     """Whether the input is a single text, and not rows that may be many."""
-    formats = {args.format or FORMATS.get(Path(name).suffix, "text") for name in files(args.inputs) or ["-"]}
-    return formats == {"text"} and len(args.inputs) < 2
+    return len(args.inputs) < 2 and {kind_of(name, args.format) for name in files(args.inputs) or ["-"]} == {"text"}
 
 
 def files(inputs: list[str]) -> list[str]:
-    """The inputs, if they are files; none, if they are a text or nothing. Raises `PicoGPTError` for a lost file."""
-    is_file = os.path.isfile  # which calls a long text no file, where Path.is_file raises
-    if len(inputs) == 1 and not is_file(inputs[0]) and not inputs[0].endswith(LOOKS_LIKE_A_FILE):
+    """The inputs, if they are files; none, if they are texts or nothing. Raises `PicoGPTError` for a lost file.
+
+    One input that is no file and is not called like one is a text; several are where there are spaces in them.
+    """
+    lost = [name for name in inputs if not is_file(name)]
+    are_texts = len(inputs) == 1 or any(" " in name for name in inputs)
+    if are_texts and lost == inputs and not any(name.endswith(LOOKS_LIKE_A_FILE) for name in inputs):
         return []
-    for name in inputs:
-        if not is_file(name):
-            raise PicoGPTError(f"there is no file {name} (a text with spaces goes into quotes)")
+    if lost:
+        raise PicoGPTError(f"there is no file {lost[0]} (a text with spaces goes into quotes)")
     return inputs
 
 
-def read_records(args: argparse.Namespace) -> Iterator[Record]:
-    """Every record in its order, bad ones too."""
-    names = files(args.inputs)
-    if args.inputs and not names:
-        yield Record("the text", 1, None, check_argument(args.inputs[0], "the text"))
-    elif not names:
-        yield from read_file("standard input", sys.stdin.buffer if sys.stdin is not None else io.BytesIO(), args)
-    for name in names:
-        try:
-            with Path(name).open("rb") as file:
-                yield from read_file(as_utf8(name), file, args)
-        except OSError as error:
-            raise PicoGPTError(f"{name} cannot be read: {what(error)}") from None
+class Input:
+    """The records of the inputs, bad ones too. They can be read more than once, also those of a pipe."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.format, self.column = args.format, getattr(args, "column", "text")
+        self.names, self.texts = files(args.inputs), args.inputs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "_pipe" in self.__dict__:
+            self._pipe.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        if self.names:
+            for name in self.names:
+                try:
+                    with Path(name).open("rb") as file:
+                        yield from self._read(as_utf8(name), file)
+                except OSError as error:
+                    raise PicoGPTError(f"{name} cannot be read: {what(error)}") from None
+        elif self.texts:
+            for number, text in enumerate(self.texts, 1):
+                yield Record("the text", number, {self.column: check_argument(text, "the text")})
+        else:
+            self._pipe.seek(0)
+            yield from self._read("standard input", self._pipe)
+
+    def _read(self, name: str, file: IO[bytes]) -> Iterator[Record]:
+        yield from read(name, file, kind_of(name, self.format), self.column)
+
+    @cached_property
+    def _pipe(self) -> IO[bytes]:
+        """What standard input had."""
+        copy = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (`__exit__` closes it)
+        if sys.stdin is not None:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        return copy
+
+    def survey(self) -> Survey:
+        """What there is, from reading all of it once."""
+        survey = Survey(self)
+        for name, n_rows in survey.joined.items():
+            if kind_of(name, self.format) == "tsv":
+                rows = f"{n_rows:,} row{'s' if n_rows > 1 else ''}"
+                print(
+                    f"picogpt: {name}: quotes join lines in {rows}; if quotes mean nothing there: --format raw-tsv",
+                    file=sys.stderr,
+                )
+        return survey
 
 
 def as_utf8(name: str) -> str:
     """A file's name as rows have it, which are UTF-8: bytes that are not become escapes."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def read_file(name: str, file: Iterable[bytes] | io.BufferedIOBase, args: argparse.Namespace) -> Iterator[Record]:
-    kind = args.format or FORMATS.get(Path(name).suffix, "text")
-    if kind == "text":
-        yield Record(name, 1, None, decode_utf8(b"".join(file), name))
-    elif kind == "lines":
-        for row, line in enumerate(file, 1):
-            yield record(name, row, None, line.rstrip(b"\r\n").decode(errors="surrogateescape"))
-    elif kind == "jsonl":
-        for row, line in enumerate(file, 1):
-            if line.strip():
-                yield json_record(name, row, line, args)
-    else:
-        yield from table_records(name, file, args, kind)
-
-
-def json_record(name: str, row: int, line: bytes, args: argparse.Namespace) -> Record:
-    try:
-        value = json.loads(decode_utf8(line, "the line"))
-    except PicoGPTError as error:
-        return Record(name, row, None, str(error), is_bad=True)
-    except (ValueError, RecursionError) as error:
-        return Record(name, row, None, f"not JSON: {error}", is_bad=True)
-    if not isinstance(value, dict) or not isinstance(value.get(args.column), str):
-        return Record(name, row, None, f"no text under the key {args.column!r}", is_bad=True)
-    if args.id is not None and args.id not in value:
-        return Record(name, row, None, f"no key {args.id!r}", is_bad=True)
-    identifier, text = None if args.id is None else str(value[args.id]), value[args.column]
-    if LONE_SURROGATE.search(f"{identifier} {text}"):
-        return Record(name, row, None, "a lone surrogate, which is no character", is_bad=True)
-    return Record(name, row, identifier, text)
-
-
-def table_records(name: str, file: Iterable[bytes], args: argparse.Namespace, kind: str) -> Iterator[Record]:
-    """Rows of a table under a line of column names. Fields of a CSV file may be in quotes, those of a TSV are not."""
-    csv.field_size_limit(sys.maxsize)
-    lines = (line.decode(errors="surrogateescape") for line in file)
-    dialect: dict[str, Any] = {} if kind == "csv" else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    rows = csv.reader(lines, **dialect)
-    header = [column.removeprefix("\ufeff") for column in next(rows, [])]
-    for column in filter(None, (args.column, args.id)):
-        if column not in header:
-            raise PicoGPTError(f"{name} has no column {column!r}; its columns are {', '.join(header) or 'none'}")
-    text, identifier = header.index(args.column), header.index(args.id) if args.id is not None else None
-    for fields in rows:
-        if not fields:
-            continue
-        if len(fields) != len(header):
-            message = f"{len(fields)} fields where the header has {len(header)}"
-            yield Record(name, rows.line_num, None, message, is_bad=True)
-        else:
-            yield record(name, rows.line_num, None if identifier is None else fields[identifier], fields[text])
-
-
-def record(name: str, row: int, identifier: str | None, text: str) -> Record:
-    """A record whose text and id may have been bytes that are not UTF-8, which are surrogates now."""
-    try:
-        if identifier is not None:
-            check_argument(identifier, "the id")
-        return Record(name, row, identifier, check_argument(text, "the text"))
-    except PicoGPTError as error:
-        return Record(name, row, None, str(error), is_bad=True)

@@ -1,62 +1,89 @@
-"""Scores on their way out: a table to read, TSV or JSON lines, to stdout or to a file that a later run can continue."""
+"""Scores on their way out: a table to read, or one that programs read, to stdout or to a file that can be continued."""
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
+from picogpt.cli.grid import paint
+from picogpt.corpus.jobs import Row as Row
+from picogpt.corpus.tables import cell as cell
+from picogpt.corpus.tables import escaped, json_line, json_lines, parquet_rows, table_line, table_lines, write_parquet
 from picogpt.errors import PicoGPTError, what
 
-Row = dict[str, Any]  # column -> value
-Place = tuple[str, str]  # of a text in the input: the cells `source` and `row`, with which every row begins
+Place = tuple[str, str]  # of a text in the input: the cells `source` and `line`, with which every row begins
 WIDTH = 10
 
 
+def growing(output: Path) -> Path:
+    """The file to which rows are appended: the output, or what a Parquet file is made of in the end."""
+    return output.with_name(f".{output.name}.rows") if output.suffix == ".parquet" else output
+
+
 class Writer:
-    """Writes one text's rows after another's, in the form "table", "tsv" or "jsonl" (there a text has one row).
+    """Writes one text's rows after another's, as a "table" to read, "csv", "tsv", "raw-tsv", "jsonl" or "parquet".
 
     A file that an earlier run has begun is continued: `done` are the texts that are whole in it, in their order. What
-    may be only a part of a text is cut off.
+    may be only a part of a text is cut off. JSON lines begin with `meta`, if it is given. `seen` is told of every row
+    that stays. A table's last column is coloured by the row's surprisal where `brightest` says which one is the
+    highest that has a colour of its own.
     """
 
-    def __init__(self, form: str, path: Path | None = None) -> None:
-        self.form = form
+    def __init__(
+        self,
+        form: str,
+        path: Path | None = None,
+        meta: Row | None = None,
+        seen: Callable[[Row], None] | None = None,
+        brightest: float | None = None,
+    ) -> None:
+        self.form, self.path, self.seen, self.brightest = form, path, seen, brightest
         self.columns: list[str] | None = None  # of the rows so far
         self.done: deque[Place] = deque()
+        self.is_complete = form == "parquet" and path is not None and path.exists()
+        if self.is_complete and path is not None:
+            self._tell(parquet_rows(path))
         self.file: IO[str] = sys.stdout
-        if path is not None:
+        if path is not None and not self.is_complete:
             try:
-                if path.exists():
-                    self._cut_off_last_text(path)
-                self.file = path.open("a", encoding="utf-8", newline="")
+                if growing(path).exists():
+                    self._cut_off_last_text(growing(path))
+                self.file = growing(path).open("a", encoding="utf-8", newline="")
             except OSError as error:
                 raise PicoGPTError(f"{path} cannot be written: {what(error)}") from None
-            except (ValueError, LookupError, TypeError, RecursionError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise PicoGPTError(f"{path} is not the output of such a run; name another file") from None
+        if meta is not None and not (path is not None and self.file.tell()):
+            self.write([{"meta": meta}])
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.file is not sys.stdout:
             with suppress(OSError):  # every text has been flushed; what a full disk refused has been told
                 self.file.close()
+        if self.form == "parquet" and self.path is not None and kind is None:
+            if not self.is_complete:
+                write_parquet(growing(self.path), self.path)
+            growing(self.path).unlink(missing_ok=True)
 
-    def has(self, place: Place) -> bool:
+    def has(self, source: str, line: int) -> bool:
         """Whether an earlier run has dealt with the text at this place; to be asked of all in their order.
 
         A text may leave no rows, such as one of white space by words. So what comes before a text that is there is
         done, whether it is there or not.
         """
+        if self.is_complete:
+            return True
         if not self.done:
             return False
-        if self.done[0] == place:
+        if self.done[0] == (escaped(source) if self.form == "raw-tsv" else source, str(line)):
             self.done.popleft()
         return True
 
@@ -71,63 +98,69 @@ class Writer:
 
     def _write(self, rows: Sequence[Row]) -> None:
         for row in rows:
+            if self.form in ("jsonl", "parquet"):
+                self.file.write(json_line(row))
+                continue
             if self.columns is None:
                 self.columns = list(row)
-                if self.form != "jsonl":
-                    self._write_line(self.columns)
+                self._write_line(self.columns)
             if self.columns != list(row):
                 raise PicoGPTError(f"{self.file.name} was made with other options: its columns are {self.columns}")
-            if self.form == "jsonl":
-                self.file.write(json.dumps(without_nan(row), ensure_ascii=False, allow_nan=False) + "\n")
-            else:
-                self._write_line([cell(value, 6 if self.form == "tsv" else 3) for value in row.values()])
+            self._write_line([cell(value, 3 if self.form == "table" else 6) for value in row.values()], row)
         self.file.flush()
 
-    def _write_line(self, cells: Sequence[str]) -> None:
+    def _write_line(self, cells: Sequence[str], row: Row | None = None) -> None:
         if self.form == "table":  # the last column is as long as it likes
             widths = [max(WIDTH, len(column)) for column in self.columns or []]
-            padded = [text.rjust(width) for text, width in zip(cells, widths, strict=True)]
-            self.file.write("  ".join([*padded[:-1], cells[-1]]) + "\n")
+            padded = [escaped(text).rjust(width) for text, width in zip(cells, widths, strict=True)]
+            last = escaped(cells[-1])
+            if self.brightest is not None and row is not None:
+                last = paint(last, share(row.get("surprisal"), self.brightest), colour=True)
+            self.file.write("  ".join([*padded[:-1], last]) + "\n")
         else:
-            self.file.write("\t".join(cells) + "\n")
+            self.file.write(table_line(cells, self.form))
 
     def _cut_off_last_text(self, path: Path) -> None:
-        """Keep the texts that are whole, and count them; of a TSV the last one may always lack rows."""
+        """Keep the texts that are whole, and count them; one whose rows are numbered may always lack the last ones."""
         with path.open("r+b") as file:
-            end = last_start = 0  # of the whole lines; of the last text's lines
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                if self.form == "jsonl":
-                    value = json.loads(line)
-                    self.columns = list(value)
-                    self.done.append((cell(value["source"], 0), str(value["row"])))
-                elif self.columns is None:
-                    self.columns = line.decode().rstrip("\n").split("\t")
-                    last_start = end + len(line)
-                else:
-                    cells = line.decode().rstrip("\n").split("\t")
-                    if "index" not in self.columns or cells[self.columns.index("index")] == "0":
-                        self.done.append((cells[self.columns.index("source")], cells[self.columns.index("row")]))
-                        last_start = end
-                end += len(line)
-            file.truncate(last_start if self.form == "tsv" else end)
-            if self.form == "tsv" and self.done:
+            end = last_start = 0  # of the whole lines; of the last text's
+            rows: list[Row] = []  # of the last text
+            for line_end, row in self._rows(file):
+                if row and str(row.get("index", 0)) == "0" and "meta" not in row:
+                    self.done.append((str(row["source"]), str(row["line"])))
+                    last_start = end
+                    self._tell(rows)
+                    rows = []
+                end = line_end
+                rows.append(row)
+            if self.done and "index" in rows[-1]:
                 self.done.pop()
+                end = last_start
+            else:
+                self._tell(rows)
+            file.truncate(end)
+
+    def _tell(self, rows: Iterable[Row]) -> None:
+        if self.seen is not None:
+            for row in rows:
+                if "source" in row:
+                    self.seen(row)
+
+    def _rows(self, file: IO[bytes]) -> Iterator[tuple[int, Row]]:
+        """The rows of a file that a run has begun, of a table the header first, and where each ends."""
+        if self.form in ("jsonl", "parquet"):
+            yield from json_lines(file)
+            return
+        for end, cells in table_lines(file, self.form):
+            if self.columns is None:
+                self.columns = cells
+                yield end, {}
+            else:
+                yield end, dict(zip(self.columns, cells, strict=True))
 
 
-def without_nan(value: Any) -> Any:
-    """The value as JSON has it: null for what is not a number, or infinite."""
-    if isinstance(value, dict):
-        return {key: without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def cell(value: Any, n_digits: int) -> str:
-    """The value in a table: without tabs and line ends, and nothing for what is not a number."""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:z.{n_digits}f}"
-    text = "" if value is None else str(value)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+def share(surprisal: float | None, highest: float) -> float | None:
+    """How far a surprisal is on the way to the highest; None where there is none."""
+    if surprisal is None or math.isnan(surprisal):
+        return None
+    return min(max(surprisal / highest, 0.0), 1.0)

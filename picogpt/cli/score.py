@@ -1,24 +1,31 @@
-"""`picogpt score`: how surprising a model finds texts, by token, word or text."""
+"""`picogpt score`: how surprising a model finds texts, by token, word, region or text, or which choice it prefers."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from picogpt.cli.description import describe, kept
-from picogpt.cli.options import Parser, add_model_options, load_model
-from picogpt.cli.records import Record, add_input_options, is_one_text, read_records
-from picogpt.cli.results import Place, Row, Writer, cell
+from picogpt.cli.accuracy import ChoiceAccuracy
+from picogpt.cli.corpus import run
+from picogpt.cli.description import describe, in_words, kept
+from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
+from picogpt.cli.output import add_output_options, form_of
+from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text, require_input
+from picogpt.cli.results import Row, Writer
+from picogpt.cli.streams import in_colour
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
-from picogpt.errors import PicoGPTError, what
+from picogpt.errors import PicoGPTError
 
 if TYPE_CHECKING:
-    from picogpt.scoring import Scorer, TextScore
+    from picogpt.corpus.jobs import Result
+    from picogpt.pretrained import GPT2
+    from picogpt.scoring.jobs import ScoringJob
 
 DESCRIPTION = """\
 Score a TEXT, FILEs or standard input: the log-probability (natural) of every token given those before it, its
@@ -29,26 +36,16 @@ token has a score too, and the sum is the log-probability of the whole text. Wit
 Published tools differ: `surprisal` does the former, `minicons` the latter.
 
 A text longer than the model's context is read in windows, one every --stride tokens; each token is scored once.
+
+On a terminal tokens and words are coloured by their surprisal, from dark blue for none to yellow for that of a token
+drawn blindly, or more; NO_COLOR=1 switches that off.
 """
-CHUNK = 64  # texts that are sorted by length and read side by side; a run that is killed loses no more than these
-COLUMNS = {  # in a table the text is last, since it is as long as it likes
-    "token": ("id", "logprob", "surprisal", "rank", "entropy", "token"),
-    "word": ("n_tokens", "surprisal", "word"),
-    "choice": ("logprob", "per_token", "per_byte", "n_tokens", "choice"),
-}
-
-
-class Scored(NamedTuple):
-    """A record with its figures, and the rows of its tokens or words where these are asked for."""
-
-    record: Record
-    summary: Row
-    parts: list[Row]
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="picogpt score", description=DESCRIPTION)
     add_input_options(parser)
+    add_text_option(parser)
     add_model_options(parser)
     add_special_option(parser)
     add = parser.add_argument
@@ -56,7 +53,20 @@ def parser() -> argparse.ArgumentParser:
     unit.add_argument("--tokens", dest="by", action="store_const", const="token", help="figures of each token")
     unit.add_argument("--words", dest="by", action="store_const", const="word", help="figures of each word")
     unit.add_argument("--texts", dest="by", action="store_const", const="text", help="figures of each text")
+    add(
+        "--regions",
+        metavar="NAME",
+        help='figures of each region; the column has the sentence with bars, "The king | is dead.", or spans of '
+        'the text\'s characters, "0:8 9:17"',
+    )
+    add("--choices", nargs="+", metavar="TEXT", help="rank these, in place of {} in one text or after it")
+    add("--choices-column", metavar="NAME", help="the same for rows; a list, or texts with bars between them")
+    add("--answer", metavar="NAME", help="where the right choice is, as its number from 0, label or text: accuracy")
+    add("--prefix", metavar="NAME", help="where the context of a text is, which is read and not scored")
+    add("--separator", metavar="TEXT", help="between prefix and text, or text and choice (default: a space, if none)")
     add("--bow", action="store_true", help="words, corrected for where words begin (Pimentel & Meister 2024)")
+    add("--previous", type=int, default=0, metavar="N", help="beside a word or region, the surprisals of N before it")
+    add("--contextual-entropy", action="store_true", help="words and regions: the entropy just before they begin")
     add(
         "--bos",
         action=argparse.BooleanOptionalAction,
@@ -65,206 +75,199 @@ def parser() -> argparse.ArgumentParser:
     add("--nats", action="store_true", help="surprisal and entropy in nats (default: bits)")
     add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
     add("--hf-perplexity", action="store_true", help="perplexity by the formula in transformers' documentation")
-    add("--choices", nargs="+", metavar="TEXT", help="rank these continuations of a text")
     add("--plot", type=Path, metavar="FILE", help="draw the surprisal of a text's words (needs matplotlib)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--tsv", dest="form", action="store_const", const="tsv", help="tab-separated values")
-    form.add_argument("--jsonl", dest="form", action="store_const", const="jsonl", help="a JSON object for each text")
-    add("--output", type=Path, metavar="FILE", help="write to a file, by its name (.tsv, .jsonl) or as said")
-    add("--resume", action="store_true", help="continue the --output of a run that was stopped")
-    add("--strict", action="store_true", help="end at the first bad row (default: report it and leave it out)")
+    add_output_options(parser)
     return parser
 
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    if not args.inputs and sys.stdin is not None and sys.stdin.isatty():
-        raise PicoGPTError("there is no text: give it in quotes, or a file, or pipe it in")
-    one_text = is_one_text(args)
+    require_input(args)
+    one_text = args.output_dir is None and is_one_text(args)
     check(args, one_text)
-    default = "word" if args.bow or args.plot else "token" if one_text and not args.hf_perplexity else "text"
-    args.by = args.by or default
-    args.form = args.form or form_of(args.output)
-    scorer = make_scorer(args)
-    description = nullcontext() if args.output is None else kept(describe(args, scorer), args.output, args.resume)
-    with description, Writer(args.form, args.output) as writer:
-        if args.choices is not None:
-            writer.write(rank_choices(args, scorer))
-        elif one_text:
-            score_one(args, scorer, writer)
-        else:
-            score_many(args, scorer, writer)
+    by_words = args.bow or args.plot or args.previous or args.contextual_entropy
+    default = "word" if by_words else "token" if one_text and not args.hf_perplexity else "text"
+    args.by = "region" if args.regions else "choice" if args.choices_column else args.by or default
+    args.form = form_of(args)
+    model = load_model(args)
+    if args.choices is not None:
+        rank_choices(args, model)
+    elif one_text and args.by != "choice" and args.output is None and args.form == "table":
+        show(args, job_of(args, model))
+    else:
+        job = job_of(args, model)
+        work_through(args, job, one_text)
+        if args.plot is not None:
+            plot(result_of_one(args, job), args)
     return 0
 
 
 def check(args: argparse.Namespace, one_text: bool) -> None:
     """Raises `PicoGPTError` for options that exclude each other."""
-    other_figures = args.by or args.bow or args.hf_perplexity or args.plot
+    words_or_regions = args.by in (None, "word") or args.regions
+    other_figures = args.bow or args.hf_perplexity or args.plot or args.previous or args.contextual_entropy
     contradictions = [
-        (args.bow and args.by not in (None, "word"), "--bow corrects words: leave out --tokens and --texts"),
         (
-            args.hf_perplexity and args.by in ("token", "word"),
+            args.bow and (args.by not in (None, "word") or args.regions),
+            "--bow corrects words: leave out --tokens and --texts",
+        ),
+        (
+            args.hf_perplexity and (args.by in ("token", "word") or args.regions or args.prefix),
             "--hf-perplexity is a figure of a whole text",
         ),
         (args.hf_perplexity and args.bos, "--hf-perplexity begins with the second token: leave out --bos"),
-        (args.choices and other_figures, "--choices have figures of their own"),
-        (args.choices and not one_text, "--choices continue one TEXT"),
+        (
+            (args.choices or args.choices_column) and (other_figures or args.by or args.regions),
+            "--choices have figures of their own",
+        ),
+        (args.choices and args.choices_column, "the choices are given, or in a column: leave one of the two out"),
+        (args.regions and args.by, "--regions are neither words nor tokens nor texts: say one of them"),
+        (args.choices and not one_text, "--choices are for one TEXT; for a file say --choices-column"),
+        (args.choices_column and args.prefix, "the text itself is the prefix of the choices: leave out --prefix"),
+        (args.choices and args.resume, "--choices are written at once: there is nothing to --resume"),
+        (args.answer and not args.choices_column, "--answer says which of the --choices-column is right"),
         (args.plot and not one_text, "--plot draws one text"),
         (args.plot and args.by not in (None, "word"), "--plot draws words: leave out --tokens and --texts"),
-        (args.choices and args.resume, "--choices are written at once: there is nothing to --resume"),
-        (args.resume and args.output is None, "--resume continues an --output: say which"),
+        (args.previous < 0, "--previous is a number of words"),
+        (
+            (args.previous or args.contextual_entropy) and not words_or_regions,
+            "--previous and --contextual-entropy are of words and regions: leave out --tokens and --texts",
+        ),
+        (args.resume and args.output is None and args.output_dir is None, "--resume continues an --output: say which"),
     ]
     for wrong, message in contradictions:
         if wrong:
             raise PicoGPTError(message)
 
 
-def make_scorer(args: argparse.Namespace) -> Scorer:
-    """The chosen model, with the options of scoring."""
-    from picogpt.scoring import Scorer
+def job_of(args: argparse.Namespace, model: GPT2) -> ScoringJob[Any]:
+    """What is to be done with each text."""
+    from picogpt.pretrained import load
+    from picogpt.scoring.choices import ChoicesJob
+    from picogpt.scoring.jobs import TextJob
 
-    return Scorer(
-        load_model(args),
-        bos=False if args.hf_perplexity else args.bos,
-        bow=args.bow,
-        nats=args.nats,
-        stride=args.stride,
-        details=args.by == "token",
+    options: dict[str, Any] = {
+        "load": partial(load, model_name(args), args.models_dir, args.dtype),
+        "check": partial(check_special, special=args.special),
+        "column": args.column,
+        "separator": args.separator,
+        "bos": False if args.hf_perplexity else args.bos,
+        "nats": args.nats,
+        "stride": args.stride,
         **special_options(args.special),
+    }
+    if args.by == "choice":
+        return ChoicesJob(**options, choices=args.choices_column, answer=args.answer).with_model(model)
+    return TextJob(
+        **options,
+        by=args.by,
+        prefix=args.prefix,
+        regions=args.regions,
+        n_previous=args.previous,
+        contextual_entropy=args.contextual_entropy,
+        hf_perplexity=args.hf_perplexity,
+        bow=args.bow,
+    ).with_model(model)
+
+
+def work_through(args: argparse.Namespace, job: ScoringJob[Any], one_text: bool) -> None:
+    """Every text of the inputs; whatever is wrong with a single one is an error."""
+    args.strict = args.strict or one_text
+    accuracy = ChoiceAccuracy() if args.answer else None
+    needed = [args.regions or args.column, *filter(None, (args.prefix, args.choices_column, args.answer))]
+    run(
+        args,
+        job,
+        partial(
+            describe,
+            args,
+            job.reader,
+            unit=job.reader.unit,
+            form=args.form,
+            rows=args.by,
+            corrected=args.bow,
+            hf_perplexity=args.hf_perplexity,
+            column=args.column,
+            prefix=args.prefix,
+            separator=args.separator,
+            regions=args.regions,
+            choices=args.choices_column,
+            answer=args.answer,
+            previous=args.previous,
+            contextual_entropy=args.contextual_entropy,
+        ),
+        needed=needed,
+        parts=f"{args.by}s" if args.by != "text" else None,
+        left_out=[args.column] if args.by in ("token", "word") and args.form != "jsonl" else [],
+        along=[args.regions or args.column] if args.form == "jsonl" else [],
+        seen=accuracy,
+        brightest=brightest(args, job) if args.form == "table" else None,
     )
+    if accuracy is not None and args.output_dir is None:
+        accuracy.show(args)
+    if args.form == "table":
+        print(f"\nmodel  {model_in_words(args)}")
 
 
-def form_of(output: Path | None) -> str:
-    """The form that a file's name asks for; without a file a table."""
-    if output is None:
-        return "table"
-    if output.suffix not in (".tsv", ".jsonl"):
-        raise PicoGPTError(f"say --tsv or --jsonl, or let the name {output} end so")
-    return output.suffix[1:]
+def brightest(args: argparse.Namespace, job: ScoringJob[Any]) -> float | None:
+    """On a terminal, the surprisal of a token that is as likely as any other; words are coloured beside it."""
+    if args.by not in ("token", "word", "region") or not in_colour():
+        return None
+    return (math.log if args.nats else math.log2)(max(2, job.reader.encoder.n_vocab))
 
 
-def rank_choices(args: argparse.Namespace, scorer: Scorer) -> list[Row]:
+def show(args: argparse.Namespace, job: ScoringJob[Any]) -> None:
+    """A single text, as a table that ends with the sums of the whole text, and perhaps as a picture."""
+    result = result_of_one(args, job)
+    with Writer("table", brightest=brightest(args, job)) as writer:
+        writer.write(list(result.parts) if args.by != "text" else [result.summary])
+    print()
+    for name, value in result.summary.items() if args.by != "text" else ():
+        print(f"{name.replace('_', ' '):<19}{value:>9,.5g}")
+    print(f"{'model':<19}{model_in_words(args)}")
+    if args.plot is not None:
+        plot(result, args)
+
+
+def result_of_one(args: argparse.Namespace, job: ScoringJob[Any]) -> Result:
+    """What comes of the single text; raises `PicoGPTError` where there is something wrong with it."""
+    with Input(args) as records:
+        (result,) = job(records)
+    if result.bad is not None:
+        raise PicoGPTError(result.bad)
+    return result
+
+
+def rank_choices(args: argparse.Namespace, model: GPT2) -> None:
     """The continuations of `--choices`, the likeliest first."""
-    (record,) = read_records(args)
+    from picogpt.scoring import Scorer
+    from picogpt.scoring.choices import GAP
+
+    scorer = Scorer(model, bos=args.bos, stride=args.stride, details=False, **special_options(args.special))
+    with Input(args) as records:
+        (text,) = (record.text(args.column) for record in records)
+    prefix, _, suffix = text.partition(GAP)
     choices = [check_argument(choice, "a choice") for choice in args.choices]
     for choice in choices:
-        check_special(scorer.encoder, record.text + choice, args.special)
-    return arrange(scorer.choices(record.text, choices), "choice")
-
-
-def encode(record: Record, args: argparse.Namespace, scorer: Scorer) -> list[int]:
-    """A record's ids; raises `PicoGPTError` when there is nothing to score in it."""
-    if record.is_bad:
-        raise PicoGPTError(record.text)
-    check_special(scorer.encoder, record.text, args.special)
-    return scorer.encode(record.text)
-
-
-def score_records(
-    records: Sequence[tuple[Record, list[int]]], args: argparse.Namespace, scorer: Scorer
-) -> Iterator[Scored]:
-    """Records with their ids, scored side by side."""
-    from picogpt.scoring import huggingface_perplexity
-
-    if args.hf_perplexity:
-        for record, ids in records:
-            figure = huggingface_perplexity(ids, scorer.params, scorer.n_head, scorer.stride)
-            yield Scored(record, {"n_tokens": len(ids), "hf_perplexity": figure}, [])
-        return
-    scores = scorer.score_encoded([(record.text, ids) for record, ids in records])
-    for (record, _), score in zip(records, scores, strict=True):
-        yield Scored(record, score.summary, parts(score, args.by))
-
-
-def parts(score: TextScore, by: str) -> list[Row]:
-    """The rows of a text's tokens or words; none where the figures of the whole text are asked for."""
-    if by == "text":
-        return []
-    return arrange(score.tokens if by == "token" else score.words, by)
-
-
-def arrange(rows: Sequence[Row], kind: str) -> list[Row]:
-    """The rows with their columns in the order of `COLUMNS`."""
-    return [{column: row[column] for column in COLUMNS[kind]} for row in rows]
-
-
-def score_one(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
-    """A single text; whatever is wrong with it is an error. A table ends with the sums of the whole text."""
-    (record,) = read_records(args)
-    if writer.has(place(record)):
-        return
-    (scored,) = score_records([(record, encode(record, args, scorer))], args, scorer)
-    if args.form == "table" and args.by != "text":
-        writer.write(scored.parts)
-        print()
-        for name, value in scored.summary.items():
-            print(f"{name.replace('_', ' '):<19}{value:>9,.5g}")
-    else:
-        writer.write(rows(scored, args, one_text=True))
-    if args.plot is not None:
-        plot(scored, args)
-
-
-def score_many(args: argparse.Namespace, scorer: Scorer, writer: Writer) -> None:
-    """Every record in its order. Bad ones are reported on stderr and left out."""
-    from tqdm import tqdm
-
-    n_bad = 0
-    with tqdm(unit=" texts", disable=None, dynamic_ncols=True) as progress:  # none where stderr is no terminal
-        records = read_records(args)
-        while chunk := list(itertools.islice(records, CHUNK)):
-            good = []
-            for record in chunk:
-                try:
-                    good.append((record, encode(record, args, scorer)))
-                except PicoGPTError as error:
-                    message = f"{record.source}, line {record.row}: {error}"
-                    if args.strict:
-                        raise PicoGPTError(message) from None
-                    progress.write(f"picogpt: {message}; left out", file=sys.stderr)
-                    n_bad += 1
-            n_done = sum(writer.has(place(record)) for record, _ in good)
-            if n_done < len(good):  # a chunk is scored as a whole: what is read side by side decides the last digits
-                for scored in list(score_records(good, args, scorer))[n_done:]:
-                    writer.write(rows(scored, args, one_text=False))
-            progress.update(len(chunk))
-    if n_bad:
-        print(f"picogpt: {n_bad} bad row{'s' if n_bad > 1 else ''} left out", file=sys.stderr)
-
-
-def place(record: Record) -> Place:
-    """A record's place as its rows have it."""
-    return cell(record.source, 0), str(record.row)
-
-
-def rows(scored: Scored, args: argparse.Namespace, one_text: bool) -> list[Row]:
-    """A text's rows as its form has them."""
-    record = scored.record
-    head: Row = {"source": record.source, "row": record.row} | ({"id": record.id} if args.id is not None else {})
-    if args.form == "jsonl":
-        nested = {f"{args.by}s": scored.parts} if args.by != "text" else {}
-        return [{**head, "text": record.text, **scored.summary, **nested}]
+        check_special(scorer.encoder, text + choice, args.special)
+    rows = scorer.continuations(prefix, choices, args.separator or "", suffix)
+    columns = ("logprob", "per_token", "per_byte", "n_tokens", "choice")
+    head = {"model": model_name(args)} if args.form != "table" else {}
+    description = {}
+    if args.form != "table":
+        description = describe(args, scorer, unit=scorer.unit, form=args.form, choices=args.choices)
+    keeping = nullcontext() if args.output is None else kept(description, args.output, resume=False)
+    with keeping, Writer(args.form, args.output, description if args.meta else None) as writer:
+        for row in sorted(rows, key=lambda row: -row["logprob"]):
+            writer.write([head | {column: row[column] for column in columns}])
     if args.form == "table":
-        head = {} if one_text else {"id": record.row if args.id is None else record.id}
-    if args.by == "text":
-        return [{**head, **scored.summary}]
-    return [{**head, "index": i, **part} for i, part in enumerate(scored.parts)]
+        print(f"\nmodel  {model_in_words(args)}")
+    elif args.output is None:
+        print(f"picogpt: {in_words(description)}", file=sys.stderr)
 
 
-def plot(scored: Scored, args: argparse.Namespace) -> None:
-    """Bars over the words, as high as their surprisal."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PicoGPTError("--plot needs matplotlib: pip install 'picogpt[plot]'") from None
-    words = [part["word"] for part in scored.parts]
-    figure = Figure(figsize=(max(4, 0.5 * len(words)), 4), layout="constrained")
-    axes = figure.subplots()
-    axes.bar(range(len(words)), [part["surprisal"] for part in scored.parts])
-    axes.set_xticks(range(len(words)), words, rotation=60, ha="right", parse_math=False)
-    axes.set_ylabel(f"surprisal ({'nats' if args.nats else 'bits'})")
-    try:
-        figure.savefig(args.plot)
-    except (OSError, ValueError) as error:
-        reason = what(error) if isinstance(error, OSError) else error
-        raise PicoGPTError(f"the plot {args.plot} cannot be written: {reason}") from None
+def plot(result: Result, args: argparse.Namespace) -> None:
+    from picogpt.scoring.plot import draw_surprisals
+
+    rows: Sequence[Row] = result.parts
+    draw_surprisals(args.plot, rows, "nats" if args.nats else "bits")

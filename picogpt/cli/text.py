@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
-from picogpt.errors import PicoGPTError
+from picogpt.errors import PicoGPTError, decode_utf8
 
 if TYPE_CHECKING:
     from picogpt.tokenizers import SpecialTokens, Tokenizer
+
+
+LOOKS_LIKE_A_FILE = (".txt", ".text", ".md", ".json", ".jsonl", ".ndjson", ".tsv", ".csv")
+
+
+def is_file(name: str) -> bool:
+    """Whether there is a file of that name, which may be a long text: Path.is_file would raise."""
+    return os.path.isfile(name)  # noqa: PTH113
 
 
 def read_stdin() -> str:
@@ -20,14 +29,6 @@ def read_stdin() -> str:
 def check_argument(text: str, what: str) -> str:
     """A text from the command line, where bytes that are not UTF-8 have become lone surrogates."""
     return decode_utf8(text.encode(errors="surrogateescape"), what)
-
-
-def decode_utf8(data: bytes, what: str) -> str:
-    """The text of `data`; raises `PicoGPTError` with the place of the first byte that is not UTF-8."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise PicoGPTError(f"{what} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None
 
 
 def add_special_option(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("text", nargs="?", metavar="TEXT")
     parser.add_argument("-f", "--file", type=Path, metavar="FILE", help="read the text from FILE")
     parser.add_argument(
-        "--model", default="gpt2", metavar="NAME", help="whose tokens: a model's name or directory (default: gpt2)"
+        "-m",
+        "--model",
+        default="gpt2",
+        metavar="NAME",
+        help="whose tokens: a model's name or directory (default: gpt2)",
     )
     add_models_dir_option(parser)
     form = parser.add_mutually_exclusive_group()

@@ -245,7 +245,7 @@ def finish(run: Run) -> None:
     from picogpt.training.plot import draw_losses
     from picogpt.training.run import loss_curves
 
-    if not draw_losses(run.out / "loss.png", loss_curves(run.log)):
+    if not draw_losses(run.out / "loss.png", loss_curves(run.log), f"Training {run.out.name}", run.state.step):
         print("for a picture of the losses: pip install matplotlib", file=sys.stderr)
     prompt = run.ids("validation")[: run.hparams["n_ctx"] // 4].tolist()
     sample = generate_stream(

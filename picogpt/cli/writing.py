@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.text import encode
@@ -30,42 +30,61 @@ def prompt_ids(prompt: str, args: argparse.Namespace, model: GPT2) -> list[int]:
 
 def write_on(prompt: str, args: argparse.Namespace, model: GPT2, options: Options) -> None:
     """Stream one continuation to stdout, and what there is to say about it to stderr."""
-    from picogpt.decoding.loop import decode
-    from picogpt.decoding.stopping import until_stop
-    from picogpt.tokenizers import stream_text
+    stream = Stream(prompt_ids(prompt, args, model), args, model, options)
+    show(itertools.chain([prompt] if args.echo else [], stream))
+    if stream.finish_reason in (None, "length") and stream.n_tokens < args.n_tokens:
+        print(
+            f"picogpt: stopped after {stream.n_tokens} tokens: the context of {model.hparams['n_ctx']} is full "
+            f"(--slide continues)",
+            file=sys.stderr,
+        )
+    if args.stats:
+        print(stream.statistics(), file=sys.stderr)
 
-    ids = prompt_ids(prompt, args, model)
-    tokens: list[Token] = []
-    times = [time.perf_counter()]
 
-    def chosen(stream: Iterable[Token]) -> Iterator[int]:
-        for token in stream:
-            tokens.append(token)
-            times.append(time.perf_counter())
-            if token.finish_reason != "eos":
-                yield token.id
-
-    stream = decode([ids], model.params, model.hparams["n_head"], args.n_tokens, **options)
-    pieces = until_stop(stream_text(model.encoder, chosen(stream), ids), args.stop)
+def show(pieces: Iterable[str]) -> None:
+    """Write pieces of a text to stdout as they come; on a terminal what comes next stands on a line of its own."""
     last = "\n"
     try:
-        for piece in itertools.chain([prompt] if args.echo else [], pieces):
+        for piece in pieces:
             sys.stdout.write(piece)
             sys.stdout.flush()
             last = piece or last
     finally:
         if sys.stdout.isatty() and not last.endswith("\n"):
-            print(file=sys.stderr)  # so that what comes next stands on a line of its own
+            print(file=sys.stderr)
 
-    reason = tokens[-1].finish_reason if tokens else "length"
-    if reason in (None, "length") and len(tokens) < args.n_tokens:
-        print(
-            f"picogpt: stopped after {len(tokens)} tokens: the context of {model.hparams['n_ctx']} is full "
-            f"(--slide continues)",
-            file=sys.stderr,
-        )
-    if args.stats:
-        print(statistics(len(ids), times, reason), file=sys.stderr)
+
+class Stream:
+    """The pieces of one continuation, as they are decoded; afterwards, how it went."""
+
+    def __init__(self, ids: Sequence[int], args: argparse.Namespace, model: GPT2, options: Options) -> None:
+        self.ids, self.args, self.model, self.options = ids, args, model, options
+        self.finish_reason: str | None = "length"  # where nothing is asked for
+        self.times = [time.perf_counter()]  # at the beginning, and when each token was there
+
+    def __iter__(self) -> Iterator[str]:
+        from picogpt.decoding.stopping import until_stop
+        from picogpt.tokenizers import stream_text
+
+        return until_stop(stream_text(self.model.encoder, self.chosen(), self.ids), self.args.stop)
+
+    def chosen(self) -> Iterator[int]:
+        from picogpt.decoding.loop import decode
+
+        n_head = self.model.hparams["n_head"]
+        for token in decode([self.ids], self.model.params, n_head, self.args.n_tokens, **self.options):
+            self.times.append(time.perf_counter())
+            self.finish_reason = token.finish_reason
+            if token.finish_reason != "eos":
+                yield token.id
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.times) - 1
+
+    def statistics(self) -> str:
+        return statistics(len(self.ids), self.times, self.finish_reason)
 
 
 def statistics(n_prompt: int, times: list[float], reason: str | None) -> str:

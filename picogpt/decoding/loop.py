@@ -142,13 +142,8 @@ def decode(
         for row, token, written, length, (logprob, top) in zip(
             rows.row_ids.tolist(), chosen.tolist(), rows.written(), rows.lengths().tolist(), alternatives, strict=False
         ):
-            reason: FinishReason | None = None
-            if token in end_tokens:
-                reason = "eos"
-            elif stop is not None and stop(written):
-                reason = "stop"
-            elif rows.end == rows.n_end or (length >= rows.n_ctx and not slide):
-                reason = "length"
+            is_full = rows.end == rows.n_end or (length >= rows.n_ctx and not slide)
+            reason = finish_reason(token, written, end_tokens, stop, is_full)
             yield Token(row, token, reason, logprob, top)
             running.append(reason is None)
         rows.keep(running)
@@ -159,6 +154,17 @@ def as_set(eot_token: int | Collection[int] | None) -> frozenset[int]:
     return frozenset(() if eot_token is None else [eot_token] if isinstance(eot_token, int) else eot_token)
 
 
+def finish_reason(
+    token: int, written: Ids, end_tokens: Collection[int], stop: Callable[[Ids], bool] | None, is_full: bool
+) -> FinishReason | None:
+    """Why a row ends with this token, the last of `written`; None if it goes on. `is_full`: there is no room to."""
+    if token in end_tokens:
+        return "eos"
+    if stop is not None and stop(written):
+        return "stop"
+    return "length" if is_full else None
+
+
 def most_likely(
     logits: Array, chosen: Ids, n: int
 ) -> list[tuple[float, tuple[tuple[int, float], ...]]]:  # [batch, n_vocab], [batch]
@@ -166,9 +172,15 @@ def most_likely(
 
     These are the model's own, before any transform.
     """
-    log_probs = log_softmax(logits)
-    best = np.argsort(-log_probs, axis=-1, kind="stable")[:, :n]
     return [
-        (float(row[token]), tuple((int(i), float(row[i])) for i in ids))
-        for row, token, ids in zip(log_probs, chosen, best, strict=True)
+        (float(row[token]), tuple((i, float(row[i])) for i in largest_n(row, n)))
+        for row, token in zip(log_softmax(logits), chosen, strict=True)
     ]
+
+
+def largest_n(x: Array, n: int) -> list[int]:  # [n_all]
+    """Where the n largest are, the largest first, equal ones in their order; only these are sorted."""
+    if n == 0:
+        return []
+    candidates = np.flatnonzero(x >= np.partition(x, -n)[-n]) if n < len(x) else np.arange(len(x))
+    return candidates[np.argsort(-x[candidates], kind="stable")][:n].tolist()

@@ -9,7 +9,7 @@ at a threshold, all of them are kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -174,6 +174,19 @@ def no_repeat_ngram(n: int) -> Transform:
     return transform
 
 
+def logit_bias(bias: Mapping[int, float]) -> Transform:
+    """Add a number to the logits of some tokens (OpenAI's API)."""
+    tokens = sorted(bias)
+    added = np.array([bias[token] for token in tokens])
+
+    def transform(logits: Array, ids: IdsSoFar) -> Array:
+        logits = logits.copy()
+        logits[:, tokens] += added.astype(logits.dtype)
+        return logits
+
+    return transform
+
+
 def banned_tokens(banned: Iterable[int]) -> Transform:
     """Remove these tokens."""
     ids_banned = sorted(set(banned))
@@ -236,8 +249,9 @@ def near_tie(logits: Array, uniforms: Array | None) -> bool:
     largest logit; this allows forty. Such a difference moves a cumulative probability F by less than twice itself
     times F (1 − F), which is at most half of it.
     """
-    size = np.abs(logits, out=np.zeros_like(logits), where=np.isfinite(logits)).max()
-    tolerance = 40 * float(np.finfo(logits.dtype).eps) * float(size)
+    finite = logits if np.isfinite(logits.min()) else logits[np.isfinite(logits)]
+    size = max(float(finite.max(initial=0)), -float(finite.min(initial=0)))  # where no token is left, choose says so
+    tolerance = 40 * float(np.finfo(logits.dtype).eps) * size
     if uniforms is None:
         return bool(((logits >= logits.max(axis=-1, keepdims=True) - tolerance).sum(axis=-1) > 1).any())
     below, above = np.maximum(uniforms - tolerance / 2, 0), np.minimum(uniforms + tolerance / 2, 1)

@@ -33,21 +33,34 @@ def stop_criterion(tokenizer: Tokenizer, stops: Sequence[str]) -> Callable[[Ids]
 
 def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     """The text of `pieces` up to the first stop string; what may be the beginning of one is held back."""
-    beginnings = [Beginning(stop) for stop in stops]
-    held = ""
+    text = UntilStop(stops)
     for piece in pieces:
-        n_held, held = len(held), held + piece
+        if shown := text.add(piece):
+            yield shown
+        if text.stopped:
+            return
+    if text.held:
+        yield text.held
+
+
+class UntilStop:
+    """`until_stop` for pieces that come one by one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.beginnings = [Beginning(stop) for stop in stops]
+        self.held = ""  # what may be the beginning of a stop string
+        self.stopped = False  # a stop string is there: the text has ended before it
+
+    def add(self, piece: str) -> str:
+        """What may be shown now."""
+        n_held, text = len(self.held), self.held + piece
         for n, character in enumerate(piece, n_held + 1):
-            if ends := [n - len(part.stop) for part in beginnings if part.add(character)]:
-                if min(ends) > 0:
-                    yield held[: min(ends)]
-                return
-        n_held = max((part.length for part in beginnings), default=0)
-        if n_held < len(held):
-            yield held[: len(held) - n_held]
-            held = held[len(held) - n_held :]
-    if held:
-        yield held
+            if ends := [n - len(part.stop) for part in self.beginnings if part.add(character)]:
+                self.held, self.stopped = "", True
+                return text[: min(ends)]
+        n_shown = len(text) - max((part.length for part in self.beginnings), default=0)
+        self.held = text[n_shown:]
+        return text[:n_shown]
 
 
 class Beginning:

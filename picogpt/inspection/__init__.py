@@ -16,6 +16,7 @@ from picogpt.inspection.heads import (
     induction_scores,
     prefix_matching_scores,
     previous_token_scores,
+    previous_token_weights,
 )
 from picogpt.inspection.lens import LogitLens, logit_lens
 from picogpt.inspection.names import value_names
@@ -43,6 +44,7 @@ __all__ = [
     "patch",
     "prefix_matching_scores",
     "previous_token_scores",
+    "previous_token_weights",
     "run_with",
     "token_id",
     "token_texts",

@@ -30,6 +30,14 @@ def previous_token_scores(patterns: Sequence[Array]) -> Array:  # -> [n_layer, n
     return attention_to(patterns, np.eye(patterns[0].shape[-1], k=-1, dtype=bool), "give two tokens or more")
 
 
+def previous_token_weights(patterns: Sequence[Array]) -> Array:  # -> [n_layer, ..., n_head, n_q]
+    """Each query's attention to the position just before it; the first one has none, so there it is not a number."""
+    weights = np.full((len(patterns), *patterns[0].shape[:-1]), np.nan, patterns[0].dtype)
+    for layer, pattern in zip(weights, patterns, strict=True):
+        layer[..., 1:] = np.diagonal(pattern, -1, axis1=-2, axis2=-1)
+    return weights
+
+
 def duplicate_token_scores(patterns: Sequence[Array], ids: npt.ArrayLike) -> Array:  # -> [n_layer, n_head]
     """Attention to earlier occurrences of the query's token; raises `PicoGPTError` where no token occurs twice."""
     return attention_to(patterns, earlier_occurrences(as_ids(ids)), REPEAT)

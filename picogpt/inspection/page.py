@@ -22,7 +22,8 @@ from picogpt.inspection.report import Row, lens_rows, shape_rows, token_rows
 from picogpt.inspection.trace import Trace
 
 WEB = Path(__file__).with_name("web")
-MODULES = ("colour.js", "dom.js", "attention.js", "tables.js", "show.js")  # each after those that it imports
+# each after those that it imports
+MODULES = ("colour.js", "dom.js", "heatmap.js", "attention.js", "tables.js", "show.js")
 N_TOKENS = 256  # the most: every head's pattern grows with their square
 K = 3  # likely tokens in a cell
 FORBIDDEN = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"  # everything from elsewhere

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,6 +48,27 @@ def activation_patching(
     Raises `PicoGPTError` for prompts of different lengths, for two that give the same answer, and for a kind or a
     token that does not exist.
     """
+    steps = patching_steps(clean, corrupted, params, n_head, target, foil, kinds)
+    while True:
+        try:
+            n_done, n_patches = next(steps)
+        except StopIteration as end:
+            result: ActivationPatching = end.value
+            return result
+        if progress is not None:
+            progress(n_done, n_patches)
+
+
+def patching_steps(
+    clean: npt.ArrayLike,
+    corrupted: npt.ArrayLike,
+    params: Params,
+    n_head: int,
+    target: int,
+    foil: int | None = None,
+    kinds: Sequence[Kind] = KINDS,
+) -> Generator[tuple[int, int], None, ActivationPatching]:
+    """`activation_patching` in steps; each yields how many patches are done, and of how many."""
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise PicoGPTError(f"{unknown[0]!r} cannot be patched; choose of {', '.join(KINDS)}")
     ids = one_prompt(corrupted)
@@ -69,8 +90,7 @@ def activation_patching(
                 answers = layer_norm(x[:, -1], **params["ln_f"]) @ direction
                 array[layer, places] = (answers - ends[1]) / (ends[0] - ends[1])
                 n_done += len(places)
-                if progress is not None:
-                    progress(n_done, n_patches)
+                yield n_done, n_patches
     return ActivationPatching(ends[0], ends[1], restored)
 
 

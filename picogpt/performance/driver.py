@@ -7,6 +7,7 @@ in the processor's cache; attention takes a block of queries at a time, with the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -21,6 +22,8 @@ from picogpt.performance.rowwise import by_rows
 from picogpt.performance.threads import each
 from picogpt.performance.thresholds import FEW_ROWS, QUERY_BLOCK, ROW_BLOCK
 from picogpt.types import Array, Ids, Params
+
+Attend = Callable[[int, Array], Array]  # a block's number, and qkv [n_rows, 3 * n_embd] -> [n_rows, n_embd]
 
 
 def hidden_states(
@@ -39,27 +42,42 @@ def hidden_states(
     x = through_blocks(x, blocks, n_head, cache.layers(x.shape[-2]) if cache is not None else None, n_pad)
     if cache is not None:
         cache.length += x.shape[-2]
-    return by_rows(partial(layer_norm, **ln_f), rows_of(x), n_rows=ROW_BLOCK).reshape(x.shape)
+    return final_norm(x, ln_f)
 
 
 def through_blocks(
     x: Array, blocks: list[Params], n_head: int, pasts: list[LayerPast] | None = None, n_pad: Ids | None = None
 ) -> Array:  # [..., n_seq, n_embd] -> [..., n_seq, n_embd]
     """What the blocks make of hidden states, one after the other."""
-    shape, x = x.shape, rows_of(x)
+    shape = x.shape
+
+    def attend(i: int, qkv: Array) -> Array:  # [n_rows, 3 * n_embd] -> [n_rows, n_embd]
+        q, k, v = split_qkv(qkv.reshape(*shape[:-1], -1), n_head)
+        if pasts is not None:
+            k, v = pasts[i].extend(k, v)
+        return rows_of(merge_heads(causal_attention(q, k, v, n_pad)))
+
+    return each_block(rows_of(x), blocks, attend).reshape(shape)
+
+
+def each_block(x: Array, blocks: list[Params], attend: Attend) -> Array:  # [n_rows, n_embd] -> [n_rows, n_embd]
+    """`through_blocks` for positions of any kind as rows of one matrix; what they attend to is `attend`'s affair."""
     with pace_of(*x.shape) as layer_done:
         for i, block in enumerate(blocks):
             qkv = by_rows(partial(before_attention, block), x, n_rows=ROW_BLOCK)
-            heads = split_heads(
-                qkv.reshape(*shape[:-1], -1), 3 * n_head
-            )  # the queries' heads, the keys' and the values'
-            q, k, v = heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
-            if pasts is not None:
-                k, v = pasts[i].extend(k, v)
-            z = merge_heads(causal_attention(q, k, v, n_pad))
-            x = by_rows(partial(after_attention, block), x, z.reshape(x.shape), n_rows=ROW_BLOCK)
+            x = by_rows(partial(after_attention, block), x, attend(i, qkv), n_rows=ROW_BLOCK)
             layer_done()
-    return x.reshape(shape)
+    return x
+
+
+def split_qkv(qkv: Array, n_head: int) -> tuple[Array, Array, Array]:  # [..., n_seq, 3 * n_embd]
+    """Queries, keys and values, each [..., n_head, n_seq, d_head]."""
+    heads = split_heads(qkv, 3 * n_head)
+    return heads[..., :n_head, :, :], heads[..., n_head:-n_head, :, :], heads[..., -n_head:, :, :]
+
+
+def final_norm(x: Array, ln_f: Params) -> Array:  # [..., n_embd] -> [..., n_embd]
+    return by_rows(partial(layer_norm, **ln_f), rows_of(x), n_rows=ROW_BLOCK).reshape(x.shape)
 
 
 def rows_of(x: Array) -> Array:  # [..., n] -> [n_rows, n]

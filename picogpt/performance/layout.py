@@ -9,16 +9,20 @@ network, or as long as its input, which is short in the embedding when it is the
 
 from __future__ import annotations
 
+import math
+import mmap
 import weakref
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from picogpt.cache import Allocate
 from picogpt.performance.threads import each
 from picogpt.performance.thresholds import LONG_CACHE
 from picogpt.types import Array, Params
 
+HUGE = 1 << 22  # bytes from which on memory is asked for in huge pages
 N_ROWS = 64  # copied at a time: their column is a line of the cache or more in the copy
 
 
@@ -90,10 +94,24 @@ def transposed(w: Array) -> Array:  # [n_rows, n_columns] -> [n_columns, n_rows]
     return copy
 
 
-def cache_memory(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:  # [..., n_ctx, d_head]
+def cache_memory(
+    shape: tuple[int, ...], dtype: npt.DTypeLike, empty: Allocate = np.empty
+) -> Array:  # [..., n_ctx, d_head]
     """Memory for a `KVCache`. Long heads lie in it as [d_head, n_ctx]: one query reads a few long rows the fastest."""
     *heads, n_ctx, d_head = shape
     if n_ctx <= LONG_CACHE:
-        return np.empty(shape, dtype)
+        return empty(shape, dtype)
     # | 16: rows that start a multiple of 4 KB apart would evict each other from the cache
-    return np.empty((*heads, d_head, n_ctx | 16), dtype)[..., :n_ctx].swapaxes(-1, -2)
+    return empty((*heads, d_head, n_ctx | 16), dtype)[..., :n_ctx].swapaxes(-1, -2)
+
+
+def own_pages(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An array in pages of its own, which the system has back as soon as the array is gone.
+
+    Arrays of many sizes that come and go leave gaps between them in the process's heap, so that it grows.
+    """
+    n, dtype = math.prod(shape), np.dtype(dtype)
+    memory = mmap.mmap(-1, max(1, n * dtype.itemsize))
+    if len(memory) >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # as NumPy does
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype, n).reshape(shape)

@@ -7,14 +7,15 @@ score.perplexity, score.tokens[0]["logprob"], score.words[0]["surprisal"]
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from picogpt.checkpoints.loaded import Model
 from picogpt.errors import PicoGPTError
-from picogpt.scoring.tokens import TokenScores, check_stride, choice_logprobs, perplexity, score_tokens
+from picogpt.scoring.regions import Span, region_tokens
+from picogpt.scoring.tokens import TokenScores, check_stride, choice_logprobs, perplexity, score_tokens, scoring_steps
 from picogpt.scoring.words import beginnings, word_surprisals
 from picogpt.tokenizers import SpecialTokens, Tokenizer, token_bytes
 from picogpt.tokenizers.base import without_surrogates
@@ -72,12 +73,40 @@ class TextScore:
 
     @cached_property
     def words(self) -> list[Row]:
-        """A row for each word: word, n_tokens, surprisal."""
+        """A row for each word: word, n_tokens, surprisal, and the entropy of the prediction of its first token."""
         surprisals = word_surprisals(self.encoder, self.ids, self.scores, corrected=self.corrected)
         return [
-            {"word": word.text, "n_tokens": word.end - word.first, "surprisal": surprisal * self._nat}
+            {"word": word.text, **self.figures(word.first, word.end), "surprisal": surprisal * self._nat}
             for word, surprisal in surprisals
         ]
+
+    def regions(self, spans: Sequence[Span]) -> list[Row]:
+        """The same of spans of characters of the text. Raises `PicoGPTError` for those that cut a token in two."""
+        tokens = region_tokens(self.encoder, self.ids, self.text, spans)
+        return [
+            {"region": self.text[start:end], **self.figures(*part)}
+            for (start, end), part in zip(spans, tokens, strict=True)
+        ]
+
+    def figures(self, first: int, end: int) -> Row:
+        """Of the tokens from number `first` to `end`: n_tokens, surprisal, entropy of the prediction of the first."""
+        n_before = len(self.scores.logprob) - len(self.ids)  # −1 where the first token has no score
+        if first + n_before < 0:
+            surprisal = entropy = math.nan
+        else:
+            surprisal = -float(self.scores.logprob[first + n_before : end + n_before].sum())
+            entropy = float(self.scores.entropy[first + n_before])
+        return {"n_tokens": end - first, "surprisal": surprisal * self._nat, "entropy": entropy * self._nat}
+
+    def after(self, n_tokens: int, text: str) -> TextScore:
+        """The score of `text`, which is all that comes after the first tokens, given these."""
+        if n_tokens == 0:
+            return replace(self, text=text)
+        n_left = len(self.ids) - n_tokens
+        logprob, rank, entropy, log_mass = self.scores
+        left = slice(len(logprob) - n_left, None)
+        scores = TokenScores(logprob[left], rank[left], entropy[left], log_mass[len(log_mass) - n_left - 1 :])
+        return replace(self, text=text, ids=self.ids[n_tokens:], scores=scores)
 
     @property
     def surprisals(self) -> list[float]:
@@ -155,13 +184,7 @@ class Scorer:
         self.stride = check_stride(stride, model.hparams["n_ctx"])
         self.unit: Literal["bits", "nats"] = "nats" if nats else "bits"
         self.allowed_special, self.disallowed_special, self.details = allowed_special, disallowed_special, details
-        bos_token = self.encoder.bos_token
-        if bos is not False and bos_token is None:
-            raise PicoGPTError(
-                "this model has no token that begins a text, so the first token of a text has no score: "
-                "leave it out (--no-bos, bos=False)"
-            )
-        self.bos = [] if bos is False or bos_token is None else [bos_token]
+        self.bos = bos_ids(self.encoder, bos)
         self.sets = beginnings(self.encoder, model.hparams["n_vocab"]) if bow else None
 
     def encode(self, text: str) -> list[int]:
@@ -175,7 +198,7 @@ class Scorer:
             raise PicoGPTError(f"nothing to score: the text has {'one token' if ids else 'no tokens'}")
         return ids
 
-    def _n_decoded(self, prefix: str) -> int:
+    def n_decoded(self, prefix: str) -> int:
         """The bytes of a text as its tokens spell it: a vocabulary may normalize it."""
         try:
             ids = self.encoder.encode(prefix, self.allowed_special, self.disallowed_special)
@@ -204,37 +227,60 @@ class Scorer:
             for (text, ids), scores in zip(texts, results, strict=True)
         ]
 
-    def choices(self, prefix: str, choices: Sequence[str]) -> list[Row]:
-        """Continuations of a prefix, the likeliest first, in rows: choice, n_tokens, logprob, per_token, per_byte.
+    def steps(self, text: str, ids: list[int]) -> Generator[None, None, TextScore]:
+        """The score of a text that comes with its ids, in steps between which others may use the model."""
+        scores = yield from scoring_steps(
+            [*self.bos, *ids],
+            self.params,
+            self.n_head,
+            stride=self.stride,
+            details=self.details,
+            sets=self.sets,
+        )
+        return TextScore(text, ids, scores, self.encoder, self.unit, corrected=self.sets is not None)
 
-        Prefix and continuation are encoded together, so that the tokens are those of the whole text; what all of
-        them share within the prefix is the context. Raises `PicoGPTError` for an empty choice, and where a text does
-        not fit into the model's context.
+    def choices(self, prefix: str, choices: Sequence[str]) -> list[Row]:
+        """Continuations of a prefix, the likeliest first; the rows are those of `continuations`."""
+        return sorted(self.continuations(prefix, choices), key=lambda row: -row["logprob"])
+
+    def continuations(self, prefix: str, choices: Sequence[str], separator: str = "", suffix: str = "") -> list[Row]:
+        """A row for each choice: choice, n_tokens, logprob, per_token, per_character, per_byte.
+
+        The text is prefix, separator, choice and suffix, encoded together, so that the tokens are those of the whole
+        text; what all of them share within the prefix is the context, and the rest is scored. The last two figures
+        are divided by the length of the choice alone, as in lm-evaluation-harness. Raises `PicoGPTError` for an empty
+        choice, and where a text does not fit into the model's context.
         """
         if not all(choices):
             raise PicoGPTError("a choice must not be empty")
-        texts = [self.encode(prefix + choice) for choice in choices]
+        texts = [self.encode(prefix + separator + choice + suffix) for choice in choices]
         if not texts:
             return []
-        n_prefix, n_shared, n_read = self._n_decoded(prefix), 0, 0
-        for tokens, piece in zip(zip(*texts, strict=False), token_bytes(self.encoder, texts[0]), strict=False):
-            n_read += len(piece)
-            if len(set(tokens)) > 1 or n_read > n_prefix:
-                break
-            n_shared += 1
+        n_shared = n_within(self.encoder, texts, self.n_decoded(prefix))
         context = [*self.bos, *texts[0][:n_shared]]
         logprobs = choice_logprobs(context, [ids[n_shared:] for ids in texts], self.params, self.n_head)
-        rows: list[Row] = [
+        return [
             {
                 "choice": choice,
                 "n_tokens": len(part),
                 "logprob": float(part.sum()),
                 "per_token": float(part.mean()),
+                "per_character": float(part.sum()) / len(choice),
                 "per_byte": float(part.sum()) / n_bytes(choice),
             }
             for choice, part in zip(choices, logprobs, strict=True)
         ]
-        return sorted(rows, key=lambda row: -row["logprob"])
+
+
+def n_within(encoder: Tokenizer, texts: Sequence[Sequence[int]], n_prefix: int) -> int:
+    """How many tokens all texts share within their first `n_prefix` bytes, which are the same."""
+    n_shared, n_read = 0, 0
+    for tokens, piece in zip(zip(*texts, strict=False), token_bytes(encoder, texts[0]), strict=False):
+        n_read += len(piece)
+        if len(set(tokens)) > 1 or n_read > n_prefix:
+            break
+        n_shared += 1
+    return n_shared
 
 
 @overload
@@ -259,6 +305,23 @@ def score_text(
         return scorer.score(text)
     (score,) = scorer.score_encoded([(text, scorer.encode(text))])
     return score
+
+
+def rows_of(score: TextScore, by: Literal["text", "word", "token"]) -> list[Row]:
+    """A text's tokens or words, or the one row of its figures."""
+    return [score.summary] if by == "text" else score.words if by == "word" else score.tokens
+
+
+def bos_ids(encoder: Tokenizer, bos: bool | None) -> list[int]:
+    """The token that begins a text, or none where `bos` is False; raises `PicoGPTError` for a model without one."""
+    if bos is False:
+        return []
+    if encoder.bos_token is None:
+        raise PicoGPTError(
+            "this model has no token that begins a text, so nothing comes before the first token of a text: "
+            "leave it out (--no-bos, bos=False)"
+        )
+    return [encoder.bos_token]
 
 
 def n_bytes(text: str) -> int:

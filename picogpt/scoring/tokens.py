@@ -7,7 +7,7 @@ and no score: put `encoder.bos_token` first to score a text from its beginning.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from picogpt.performance.thresholds import FEW_ROWS, VOCABULARY_BLOCK
 from picogpt.types import Array, Ids, Params
 
 BATCH_TOKENS = 8192  # read in one pass
+CHUNK = 128  # in one step, where others wait
 
 
 class TokenScores(NamedTuple):
@@ -98,23 +99,10 @@ def score_windows(
     sets: Array | None,
 ) -> list[TokenScores]:
     """The scores of texts whose windows are `plan`, pairs of a text's number and a window of it."""
-    n_sets = 0 if sets is None else sets.shape[1]
-    scores = [
-        TokenScores(
-            np.full(len(text) - 1, np.nan),
-            np.zeros(len(text) - 1, np.int64),
-            np.full(len(text) - 1, np.nan),
-            np.full((len(text), n_sets), np.nan),
-        )
-        for text in ids
-    ]
+    scores = [unscored(len(text), sets) for text in ids]
     # token i is predicted at position i − 1; after the last token there is no token, but sets may be asked for
     targets = [np.append(text[1:], 0) for text in ids]
-    for batch in batches(sorted(plan, key=lambda item: item[1].end - item[1].begin)):
-        n_longest = max(window.end - window.begin for _, window in batch)
-        rows = np.zeros((len(batch), n_longest), np.int64)  # pads on the right, where causal attention never looks
-        for row, (text, window) in zip(rows, batch, strict=True):
-            row[: window.end - window.begin] = ids[text][window.begin : window.end]
+    for batch, rows in batches(ids, plan, BATCH_TOKENS):
         x = hidden_states(rows, **params, n_head=n_head)
         places = [
             slice(window.first - 1, window.end if window.end == len(ids[text]) else window.end - 1)
@@ -133,6 +121,49 @@ def score_windows(
             for whole, array in zip(scores[text], parts, strict=True):
                 whole[place] = array[begin : begin + len(whole[place])]
     return scores
+
+
+def scoring_steps(
+    text: Sequence[int],
+    params: Params,
+    n_head: int,
+    *,
+    stride: int | None = None,
+    details: bool = True,
+    sets: Array | None = None,
+    chunk: int = CHUNK,
+) -> Generator[None, None, TokenScores]:
+    """`score_tokens` of one text, up to rounding, in steps that read `chunk` tokens each."""
+    ids, n_ctx = np.asarray(text, np.int64), len(params["wpe"])
+    if not len(ids):
+        raise PicoGPTError("there is nothing to score in a text without tokens")
+    scores, targets = unscored(len(ids), sets), np.append(ids[1:], 0)
+    for window in windows(len(ids), n_ctx, stride):
+        cache = KVCache.for_params(params, n_head, (), window.end - window.begin)
+        first, last = window.first - 1, window.end if window.end == len(ids) else window.end - 1
+        for start in range(window.begin, window.end, chunk):
+            end = min(start + chunk, window.end)
+            x = hidden_states(ids[start:end], **params, n_head=n_head, cache=cache)
+            place = slice(max(start, first), min(end, last))
+            if place.start < place.stop:
+                predicting = x[place.start - start : place.stop - start]
+                parts = read_predictions(predicting, params["wte"], targets[place], details, sets)
+                check_scores(parts, params, details)
+                for whole, array in zip(scores, parts, strict=True):
+                    whole[place] = array[: len(whole[place])]
+            yield
+    return scores
+
+
+def unscored(n_seq: int, sets: Array | None) -> TokenScores:
+    """Scores that are not known yet."""
+    n_sets = 0 if sets is None else sets.shape[1]
+    return TokenScores(
+        np.full(n_seq - 1, np.nan),
+        np.zeros(n_seq - 1, np.int64),
+        np.full(n_seq - 1, np.nan),
+        np.full((n_seq, n_sets), np.nan),
+    )
 
 
 def read_predictions(x: Array, wte: Any, targets: Ids, details: bool = False, sets: Array | None = None) -> TokenScores:
@@ -168,11 +199,27 @@ def check_scores(scores: TokenScores, params: Params, details: bool) -> None:
         raise explain_non_finite(params)
 
 
-def batches(plan: Iterable[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
-    """Windows, the shortest first, in batches of at most BATCH_TOKENS tokens with their pads."""
+def batches(
+    ids: Sequence[Ids], plan: Iterable[tuple[int, Window]], n_tokens: int
+) -> Iterator[tuple[list[tuple[int, Window]], Ids]]:
+    """The windows of a plan, the shortest first, in batches: which they are, and their ids `[n_rows, n_longest]`.
+
+    A batch has at most `n_tokens` tokens with its pads, or one window. The pads are on the right, where causal
+    attention never looks.
+    """
+    for batch in alike(sorted(plan, key=lambda item: item[1].end - item[1].begin), n_tokens):
+        n_longest = max(window.end - window.begin for _, window in batch)
+        rows = np.zeros((len(batch), n_longest), np.int64)
+        for row, (text, window) in zip(rows, batch, strict=True):
+            row[: window.end - window.begin] = ids[text][window.begin : window.end]
+        yield batch, rows
+
+
+def alike(plan: Iterable[tuple[int, Window]], n_tokens: int) -> Iterator[list[tuple[int, Window]]]:
+    """Windows, the shortest first, in groups of at most `n_tokens` tokens with their pads, or of one window."""
     batch: list[tuple[int, Window]] = []
     for item in plan:
-        if batch and (len(batch) + 1) * (item[1].end - item[1].begin) > BATCH_TOKENS:
+        if batch and (len(batch) + 1) * (item[1].end - item[1].begin) > n_tokens:
             yield batch
             batch = []
         batch.append(item)

@@ -184,17 +184,36 @@ def cut_at_special_tokens(
     return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
 
 
-def token_bytes(tokenizer: Tokenizer, ids: Iterable[int], prompt: Sequence[int] = ()) -> Iterator[bytes]:
-    """What each token adds to the text, as the ids come; joined, the pieces are `tokenizer.decode_bytes(ids)`.
+class TokenBytes:
+    """What each token adds to the text, one by one; joined, the pieces are `tokenizer.decode_bytes(ids)`.
 
     After the ids of a `prompt` they are what is added to its text.
     """
-    before = list(prompt[-1:])
-    for token in ids:
-        known = len(tokenizer.decode_bytes(before))
-        yield tokenizer.decode_bytes([*before, token])[known:]
-        if token not in tokenizer.unused:
-            before = [token]
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
+        self.tokenizer = tokenizer
+        self.before = list(prompt[-1:])  # the last token, on which the next one's bytes may depend
+
+    def of(self, token: int) -> bytes:
+        """What the token would add."""
+        known = len(self.tokenizer.decode_bytes(self.before))
+        return self.tokenizer.decode_bytes([*self.before, token])[known:]
+
+    def add(self, token: int) -> bytes:
+        added = self.of(token)
+        if token not in self.tokenizer.unused:
+            self.before = [token]
+        return added
+
+
+def token_bytes(tokenizer: Tokenizer, ids: Iterable[int], prompt: Sequence[int] = ()) -> Iterator[bytes]:
+    """`TokenBytes` of all ids, as they come."""
+    return map(TokenBytes(tokenizer, prompt).add, ids)
+
+
+def whole_characters() -> codecs.IncrementalDecoder:
+    """A decoder of UTF-8 that holds a character back until its last byte is there; what is none becomes U+FFFD."""
+    return codecs.getincrementaldecoder("utf-8")(errors="replace")
 
 
 def begun(tokenizer: Tokenizer, ids: Iterable[int]) -> list[int]:
@@ -213,7 +232,7 @@ def stream_text(tokenizer: Tokenizer, ids: Iterable[int], prompt: Sequence[int] 
     After the ids of a `prompt` they are what is added to its text. A character is held back until its last byte is
     there, so no piece ends in half a character.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder = whole_characters()
     for added in token_bytes(tokenizer, ids, prompt):
         if piece := decoder.decode(added):
             yield piece

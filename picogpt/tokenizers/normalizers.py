@@ -1,6 +1,7 @@
 """What a tokenizer.json does to a text before it is cut: the normalizers of Hugging Face's tokenizers, by their names.
 
-Letters' cases are those of the Unicode version that Python was built with; libraries differ on those that are newer.
+Letters' cases are those of the Unicode version that Python was built with; libraries differ on those that are newer
+than one of them.
 """
 
 from __future__ import annotations

@@ -329,21 +329,14 @@ class SentencePieceNormalizer:
         place = 0
         while place < len(data):
             if match := self.kept.match(data, place):
-                n, part = len(match[0]), match[0].decode()
-            elif (found := self.longest(data, place)) is not None:
+                n, part = len(match[0]), match[0].decode("utf-8", "replace")
+            elif self.table and (found := self.table.longest(data[place : place + LONGEST_MATCH])):
                 n, part = found
             else:
                 n = 1 if data[place] < 0xC0 else 2 if data[place] < 0xE0 else 3 if data[place] < 0xF0 else 4
-                part = data[place : place + n].decode()
+                part = data[place : place + n].decode("utf-8", "replace")  # a damaged table may end within a character
             yield part
             place += n
 
-    def longest(self, data: bytes, place: int) -> tuple[int, str] | None:
-        """The longest match of the table there, with whole characters, which a damaged table may cut."""
-        found = self.table.longest(data[place : place + LONGEST_MATCH]) if self.table else None
-        cuts = found is not None and data[place + found[0] : place + found[0] + 1] in CONTINUATION
-        return None if cuts else found
 
-
-CONTINUATION = {bytes([byte]) for byte in range(0x80, 0xC0)}  # what no character begins with
 LONGEST_MATCH = 256  # bytes; no table has a longer one

@@ -16,10 +16,17 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw_losses(path: Path, curves: Mapping[str, Curve], levels: Mapping[str, float] | None = None) -> bool:
+def draw_losses(
+    path: Path,
+    curves: Mapping[str, Curve],
+    title: str,
+    saved: int | None = None,
+    levels: Mapping[str, float] | None = None,
+) -> bool:
     """Draw labelled curves of losses in nats, and levels to hold them against, into a PNG.
 
-    Returns False, and draws nothing, without matplotlib.
+    A line marks the step whose weights were `saved`, and a dot the lowest loss of a curve called "validation". Returns
+    False, and draws nothing, without matplotlib.
     """
     if not can_draw():
         return False
@@ -30,7 +37,13 @@ def draw_losses(path: Path, curves: Mapping[str, Curve], levels: Mapping[str, fl
         axes.plot(*zip(*curve, strict=True), label=label, linewidth=1)
     for (label, level), style in zip((levels or {}).items(), cycle(("--", ":", "-."))):
         axes.axhline(level, label=label, linestyle=style, color="0.4", linewidth=1)
-    axes.set(xlabel="step", ylabel="loss, nats a token")
+    if validation := curves.get("validation"):
+        step, loss = min(validation, key=lambda point: point[1])
+        label = f"lowest validation loss: {loss:.3f}, step {step:,.0f}"
+        axes.plot([step], [loss], "o", color="black", markersize=4, label=label)
+    if saved is not None:
+        axes.axvline(saved, color="black", linestyle="--", linewidth=1, label=f"saved: step {saved:,}")
+    axes.set(title=title, xlabel="step", ylabel="loss, nats a token")
     axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as file:

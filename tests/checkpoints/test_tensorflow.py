@@ -17,7 +17,7 @@ from picogpt.model import gpt2
 from tests.checkpoints.tensorflow_saver import save_openai_model
 from tests.random_model import HPARAMS, N_HEAD, random_params
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
 Params = dict[str, Any]
 

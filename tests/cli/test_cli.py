@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import platform
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from picogpt import PicoGPTError, __version__
@@ -36,8 +38,16 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert all(f"\n  {command} " in out for command in COMMANDS)
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_version_has_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"picogpt {__version__}\n"
+    ours, python, numpy = capsys.readouterr().out.splitlines()
+    assert ours == f"picogpt {__version__}"
+    assert python.startswith(f"Python {platform.python_version()} on ")
+    name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    assert numpy.startswith(f"NumPy {np.__version__} with ")
+    assert "openblas" in numpy or name in numpy
 
 
 @pytest.mark.parametrize(

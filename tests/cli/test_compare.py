@@ -43,7 +43,8 @@ def test_figures_are_those_of_score(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_it_says_which_is_the_likelier(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *PAIR, "--model", "shakespeare"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+    *_, last, model = capsys.readouterr().out.splitlines()
+    assert model == "model  shakespeare"
     a, b = (float(part.split()[1]) for part in last.split(" · ")[:2])
     assert f"{'A' if a < b else 'B'} is the likelier by" in last
     assert main(["compare", "", "x", "--model", "shakespeare"]) == 2

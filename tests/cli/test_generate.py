@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
 from picogpt import pretrained
-from picogpt.cli import generate, main, writing
+from picogpt.cli import main, writing
 from picogpt.decoding import Token, decode
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "shakespeare_greedy.json").read_text())
@@ -358,61 +357,3 @@ def test_a_closed_pipe_ends_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
-
-
-def test_on_a_terminal_it_asks_for_prompts() -> None:
-    """Questions go to stderr where stdout is a pipe; a mistake does not end the conversation."""
-    terminal, theirs = pty.openpty()
-    with start("-n", "6", *MODEL, stdin=theirs, stderr=subprocess.PIPE) as process:
-        os.write(terminal, f"{PROMPT}\n<|endoftext|>\n{PROMPT}\n\x04".encode())
-        out, err = process.communicate(timeout=60)
-    os.close(terminal)
-    os.close(theirs)
-    assert process.returncode == 0
-    assert out.decode() == continuation(0, 6) * 2
-    assert "--special token" in err.decode()
-
-
-def test_ctrl_c_ends_a_continuation_and_the_next_prompt_is_asked_for() -> None:
-    terminal, theirs = pty.openpty()
-    with start(*ENDLESS, stdin=theirs, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            read_until(process.stderr, b"> ")
-            for i in 0, 2:
-                os.write(terminal, f"{GOLDEN['prompts'][i]}\n".encode())
-                read_until(process.stdout, continuation(i, 20).encode())
-                process.send_signal(signal.SIGINT)
-                assert read_until(process.stderr, b"> ") == b"> "
-            os.write(terminal, b"\x04")
-            process.communicate(timeout=60)
-        finally:
-            process.kill()
-    os.close(terminal)
-    os.close(theirs)
-    assert process.returncode == 0
-
-
-def test_ctrl_c_at_the_prompt_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process: a signal that comes just before another one waits for input would not wake it."""
-
-    def interrupted(*shown: str) -> str:
-        signal.raise_signal(signal.SIGINT)
-        return "a prompt"
-
-    prompts: list[str] = []
-    monkeypatch.setattr("builtins.input", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        generate.converse(prompts.append)
-    assert not prompts
-
-
-def read_until(stream: IO[bytes], text: bytes) -> bytes:
-    """What comes, up to and with `text`."""
-    seen = b""
-    while not seen.endswith(text):
-        byte = stream.read(1)
-        assert byte, f"{text!r} has not come"
-        seen += byte
-    return seen

@@ -85,7 +85,7 @@ def test_the_picture_grows_while_a_rung_is_trained(text: Path, monkeypatch: pyte
     """With the levels in it from the first time on."""
     drawn: list[tuple[int, list[float]]] = []
 
-    def draw(path: Path, curves: Any, levels: Any) -> bool:
+    def draw(path: Path, curves: Any, title: str, levels: Any) -> bool:
         drawn.append((len(curves["bigram"]), sorted(levels.values())))
         return True
 

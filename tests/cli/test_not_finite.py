@@ -11,7 +11,7 @@ import pytest
 from picogpt import pretrained
 from picogpt.checkpoints import flatten, nest
 from picogpt.cli import generate, main
-from picogpt.cli.results import without_nan
+from picogpt.files import without_nan
 
 PATH = "blocks.2.mlp.c_fc.w"
 LONG = "to be or not to be, " * 20

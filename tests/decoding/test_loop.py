@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from picogpt import pretrained
 from picogpt.checkpoints import flatten, nest
 from picogpt.decoding import rows, sampling
-from picogpt.decoding.loop import Continuation, Token, decode, generate, generate_batch, generate_stream
+from picogpt.decoding.loop import Continuation, Token, decode, generate, generate_batch, generate_stream, largest_n
 from picogpt.errors import PicoGPTError
 from picogpt.model import gpt2, hidden_states
 from picogpt.types import Ids
@@ -176,6 +176,13 @@ def test_the_same_seed_gives_the_same_ids_and_a_generator_moves_on() -> None:
     assert seeded[0] == seeded[1] == generate(PROMPTS[0], PARAMS, N_HEAD, 15, rng=2)
     rng = np.random.default_rng(2)
     assert generate(PROMPTS[0], PARAMS, N_HEAD, 15, rng=rng) != generate(PROMPTS[0], PARAMS, N_HEAD, 15, rng=rng)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 36, 37, 40])
+def test_the_largest_are_those_of_a_stable_sort(n: int) -> None:
+    """Of equal ones the first, also where some of them are among the n and others are not."""
+    x = np.random.default_rng(n).integers(5, size=37).astype(np.float64)
+    assert largest_n(x, n) == np.argsort(-x, kind="stable")[:n].tolist()
 
 
 def test_log_probabilities_are_the_models_own() -> None:

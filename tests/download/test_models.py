@@ -50,6 +50,7 @@ def collection(server: Server, released: Path) -> Collection:
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_from_tensorflow_to_text(server: Server, tmp_path: Path) -> None:
     released, target = release(tmp_path / "released" / "124M", save_openai_model), tmp_path / "124M"
     download(serve(server, released, (*OPENAI_FILES, OPENAI_DATA)), target, policy=WIRE)

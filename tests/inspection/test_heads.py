@@ -15,6 +15,7 @@ from picogpt.inspection import (
     induction_scores,
     prefix_matching_scores,
     previous_token_scores,
+    previous_token_weights,
 )
 from tests.induction_model import INDUCTION, N_HEAD, PREVIOUS_TOKEN, induction_params
 from tests.random_model import N_CTX, random_params
@@ -45,6 +46,17 @@ def test_scores_are_means_over_the_queries_that_have_a_place_to_look_at() -> Non
     np.testing.assert_allclose(previous_token_scores(patterns), [[1, 0.25, 0.75, 0.5], [0.0] * 4])
     np.testing.assert_allclose(duplicate_token_scores(patterns, ids), [[0, 1, 0, 0.5], [0.0] * 4])
     np.testing.assert_allclose(prefix_matching_scores(patterns, ids), [[1, 0, 1, 0.5], [0.0] * 4])
+
+
+def test_the_score_is_the_mean_of_the_weights_that_there_are() -> None:
+    ids = np.arange(2 * 5).reshape(2, 5)
+    patterns = attentions(ids, random_params(np.random.default_rng(1)), 3)
+    weights = previous_token_weights(patterns)
+    assert weights.shape == (2, 2, 3, 5)  # [n_layer, batch, n_head, n_q]
+    assert np.isnan(weights[..., 0]).all()
+    assert weights[1, 0, 2, 4] == patterns[1][0, 2, 4, 3]
+    scores = weights[..., 1:].mean(axis=(1, 3))
+    np.testing.assert_allclose(scores, previous_token_scores(patterns), rtol=0, atol=1e-12)
 
 
 def test_rows_of_a_batch_count_by_their_queries() -> None:

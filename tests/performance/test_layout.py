@@ -10,7 +10,7 @@ from picogpt.decoding.loop import generate
 from picogpt.model import gpt2
 from picogpt.performance import layout
 from picogpt.performance.int8 import quantize_params
-from picogpt.performance.layout import for_decoding, transposed
+from picogpt.performance.layout import cache_memory, for_decoding, own_pages, transposed
 from picogpt.performance.thresholds import MANY_TOKENS
 from picogpt.types import Params
 from tests.random_model import random_params
@@ -84,3 +84,21 @@ def test_whoever_decodes_many_tokens_gets_the_arranged_weights(monkeypatch: pyte
     assert not calls
     generate([1, 2], params, hparams["n_head"], MANY_TOKENS)
     assert calls
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (0, 7), (2, 1024, 1024)])
+def test_pages_of_its_own_are_an_array_like_any_other(shape: tuple[int, ...]) -> None:
+    array = own_pages(shape, np.float32)
+    assert array.shape == shape
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    array[:] = 7
+    assert (array == 7).all()
+
+
+@pytest.mark.parametrize("long", [0, 512])
+def test_a_caches_memory_may_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch, long: int) -> None:
+    monkeypatch.setattr("picogpt.performance.layout.LONG_CACHE", long)
+    shape = (2, 3, 11, 7)
+    usual, other = cache_memory(shape, np.float64), cache_memory(shape, np.float64, own_pages)
+    assert (usual.shape, usual.strides, usual.dtype) == (other.shape, other.strides, other.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from picogpt.cache import KVCache
 from picogpt.performance import pace, threads
 from picogpt.performance.pace import MAX_WAIT, pace_of
 from picogpt.performance.threads import n_blas_threads
-from tests.random_model import N_HEAD, random_params
+from picogpt.types import Array
+from tests.random_model import N_EMBD, N_HEAD, N_LAYER, random_params
 
 
 class Machine:
@@ -167,3 +169,25 @@ def test_a_real_pass_leaves_the_number_of_threads_as_it_was() -> None:
     for ids in ([1, 2, 3], [4], [5]):
         performance.gpt2(ids, **params, n_head=N_HEAD, cache=cache)
     assert n_blas_threads() == before
+
+
+def test_a_pass_with_a_tap_has_a_pace_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a busy process it took three times as long as the plain pass, which gives the core up."""
+    passes: list[tuple[int, int]] = []
+    layers: list[int] = []
+
+    @contextlib.contextmanager
+    def noted(n_rows: int, n_embd: int) -> Iterator[Callable[[], None]]:
+        passes.append((n_rows, n_embd))
+        yield lambda: layers.append(len(seen))
+
+    monkeypatch.setattr(performance, "pace_of", noted)
+    seen: list[str] = []
+
+    def tap(name: str, array: Array) -> Array:
+        seen.append(name)
+        return array
+
+    performance.hidden_states([[1, 2, 3], [4, 5, 6]], **random_params(np.random.default_rng(0)), n_head=N_HEAD, tap=tap)
+    assert passes == [(6, N_EMBD)]
+    assert [seen[n - 1] for n in layers] == [f"blocks.{i}.resid_post" for i in range(N_LAYER)]

@@ -56,7 +56,7 @@ def test_tokens_equal_transformers(i: int, bos: bool | None, name: str) -> None:
 def test_columns_stand_in_this_order() -> None:
     score = score_text(MODEL, TEXT)
     assert list(score.tokens[0]) == ["id", "token", "logprob", "surprisal", "rank", "entropy"]
-    assert list(score.words[0]) == ["word", "n_tokens", "surprisal"]
+    assert list(score.words[0]) == ["word", "n_tokens", "surprisal", "entropy"]
 
 
 def test_ranks_entropies_and_units() -> None:
@@ -216,14 +216,14 @@ def test_choices_are_ranked_by_the_probability_of_the_whole_text() -> None:
     scorer = Scorer(MODEL)
     choices = [" are dead", " is dead", " is"]
     rows = scorer.choices("The king", choices)
-    assert list(rows[0]) == ["choice", "n_tokens", "logprob", "per_token", "per_byte"]
+    assert list(rows[0]) == ["choice", "n_tokens", "logprob", "per_token", "per_character", "per_byte"]
     whole = {choice: score_text(MODEL, "The king" + choice).logprob for choice in choices}
     context = score_text(MODEL, "The king").logprob
     assert column(rows, "choice") == sorted(choices, key=lambda choice: -whole[choice])
     for row in rows:
         assert row["logprob"] == pytest.approx(whole[row["choice"]] - context, abs=1e-4)
         assert row["per_token"] == pytest.approx(row["logprob"] / row["n_tokens"])
-        assert row["per_byte"] == pytest.approx(row["logprob"] / len(row["choice"]))
+        assert row["per_byte"] == row["per_character"] == pytest.approx(row["logprob"] / len(row["choice"]))
     assert scorer.choices("The king", []) == []
     with pytest.raises(PicoGPTError, match="a choice must not be empty"):
         scorer.choices("The king", [" is", ""])

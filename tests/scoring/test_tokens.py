@@ -23,6 +23,7 @@ from picogpt.scoring.tokens import (
     huggingface_perplexity,
     perplexity,
     score_tokens,
+    scoring_steps,
     token_logprobs,
     windows,
 )
@@ -90,6 +91,27 @@ def test_blocks_of_the_vocabulary_and_batches_change_nothing(monkeypatch: pytest
         for a, b in zip(alone, scores, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-12)
             assert not np.isnan(b).any()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_steps_give_the_same(chunk: int) -> None:
+    rng = np.random.default_rng(4)
+    params, sets = random_params(rng), rng.integers(2, size=(N_VOCAB, 3)).astype(float)
+    for n_seq, stride in ((1, None), (2, None), (N_CTX, None), (N_CTX + 1, None), (3 * N_CTX, 5), (70, N_CTX)):
+        ids = rng.integers(N_VOCAB, size=n_seq).tolist()
+        (expected,) = score_tokens([ids], params, N_HEAD, stride=stride, sets=sets)
+        steps = scoring_steps(ids, params, N_HEAD, stride=stride, sets=sets, chunk=chunk)
+        n_steps = 0
+        while True:
+            try:
+                next(steps)
+                n_steps += 1
+            except StopIteration as end:
+                found = end.value
+                break
+        assert n_steps >= n_seq / chunk
+        for name in expected._fields:
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-10, atol=1e-12)
 
 
 def test_float32_batches_change_nothing_within_1e_5() -> None:

@@ -33,7 +33,8 @@ function cell(text) {
   return element("td", {}, String(text));
 }
 
-function table(headings, rows) {
-  const head = element("tr", {}, ...headings.map((heading) => element("th", {}, heading)));
-  return element("table", {}, head, ...rows.map((cells) => element("tr", {}, ...cells)));
+export function table(headings, rows) {
+  const head = element("tr", {}, ...headings.map((heading) => element("th", { scope: "col" }, heading)));
+  const body = element("tbody", {}, ...rows.map((cells) => element("tr", {}, ...cells)));
+  return element("table", {}, element("thead", {}, head), body);
 }
