@@ -162,9 +162,13 @@ class Conversation:
 
     def window(self, text: str) -> list[int]:
         """The ids of the text; where that fills the context, of its end: half a context, as when decoding slides."""
+        from picogpt.tokenizers import begun
+
         n_ctx = self.model.hparams["n_ctx"]
         # what was typed has been checked; if there is a special token, the model wrote it (--ignore-eos)
-        ids = self.model.encoder.encode(text, **special_options(self.args.special or "token"))
+        ids = begun(
+            self.model.encoder, self.model.encoder.encode(text, **special_options(self.args.special or "token"))
+        )
         if len(ids) < n_ctx:
             return ids or self.model.prompt_ids("")
         if not self.has_slid:

@@ -164,6 +164,13 @@ def test_special_tokens_that_the_model_wrote_are_read_as_such(monkeypatch: pytes
     assert len(make("--special", "text").window("<|endoftext|>")) > 1
 
 
+def test_what_is_put_before_every_text_stands_before_a_conversation() -> None:
+    talk = make()
+    talk.model = pretrained.load(ROOT / "tests" / "data" / "unigram")
+    assert talk.window("to be") == talk.model.prompt_ids("to be")
+    assert talk.window("to be")[0] == talk.model.encoder.begin_token
+
+
 def test_an_error_while_writing_takes_the_line_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **options: Any) -> Iterator[str]:
         raise PicoGPTError("weights are not finite")
