@@ -21,6 +21,7 @@ from picogpt.cli import main
 from picogpt.errors import PicoGPTError
 from picogpt.performance.layout import Untied
 from picogpt.tokenizers import ByteLevelBPE, CharTokenizer, train_bpe
+from picogpt.tokenizers.template import Around
 from picogpt.types import HParams, Params
 from tests.random_model import random_params
 
@@ -69,6 +70,19 @@ def test_llama_cpps_reader_reads_what_is_written(
     assert fields["tokenizer.ggml.tokens"][:260] == list(encoder.decoder.values())
     assert fields["tokenizer.ggml.token_type"][258:] == [1, 3, 5, 5, 5]
     assert fields["tokenizer.ggml.eos_token_id"] == encoder.eot_token
+
+
+def test_a_token_before_every_text(tmp_path: Path, params: Params) -> None:
+    """llama.cpp puts it there where the file says so, and so do we."""
+    names = ["<|endoftext|>", "<s>"]
+    vocabulary = train_bpe([TEXT], 260, names)._vocabulary
+    begin = vocabulary.special_tokens["<s>"]
+    path = tmp_path / "model.gguf"
+    write_gguf(path, HPARAMS, params, "float16", ByteLevelBPE(*vocabulary._replace(around=Around(begin))))
+    fields = {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
+    assert fields["tokenizer.ggml.add_bos_token"] is True
+    assert fields["tokenizer.ggml.bos_token_id"] == begin
+    assert read_encoder(path).begin_token == begin
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
