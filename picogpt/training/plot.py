@@ -45,7 +45,7 @@ def draw_losses(
         axes.axvline(saved, color="black", linestyle="--", linewidth=1, label=f"saved: step {saved:,}")
     axes.set(title=title, xlabel="step", ylabel="loss, nats a token")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")  # where it hides no curve
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
     return True

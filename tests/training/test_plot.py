@@ -19,8 +19,7 @@ def test_losses_have_a_title_and_mark_what_was_saved(tmp_path: Path, monkeypatch
     assert draw_losses(tmp_path / "loss.png", curves, "Training a model", saved=30)
     (axes,) = drawn[0].axes
     assert axes.get_title() == "Training a model"
-    legend = axes.get_legend()
-    assert legend is not None
+    (legend,) = drawn[0].legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["training", "validation", "lowest validation loss: 2.000, step 20", "saved: step 30"]
     dashed = next(line for line in axes.get_lines() if line.get_label() == "saved: step 30")
