@@ -66,8 +66,9 @@ def numbers(page: Page, selector: str, *names: str) -> dict[str, Any]:
 
 
 def slide(page: Page, name: str, value: float) -> None:
-    page.eval_on_selector(
-        f"#{name}", "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }", value
+    """Waits for the slider: a prompt that was just typed draws the view anew."""
+    page.locator(f"#{name}").evaluate(
+        "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }", value
     )
 
 
