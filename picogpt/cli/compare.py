@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
+from picogpt.cli.options import Parser, add_bos_option, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.results import Row, Writer
 from picogpt.cli.text import add_special_option, check_argument, check_special, special_options
 
@@ -25,11 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add_model_options(parser)
     add_special_option(parser)
     add("--bow", action="store_true", help="correct for where words begin (Pimentel & Meister 2024)")
-    add(
-        "--bos",
-        action=argparse.BooleanOptionalAction,
-        help="score the first token, after the config's bos token (default)",
-    )
+    add_bos_option(parser)
     add("--nats", action="store_true", help="surprisal in nats (default: bits)")
     add("--tsv", action="store_true", help="tab-separated values")
     return parser

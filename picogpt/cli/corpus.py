@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.description import Description, in_words, kept
@@ -14,6 +15,7 @@ from picogpt.cli.parts import run_parts
 from picogpt.cli.progress import Progress
 from picogpt.cli.records import Input
 from picogpt.cli.results import Row, Writer, growing
+from picogpt.cli.text import check_special, special_options
 from picogpt.cli.workers import MANY, spread
 from picogpt.corpus import loop
 from picogpt.corpus.jobs import Result
@@ -65,6 +67,18 @@ class Output:
         """Say how many records were left out."""
         if self.n_bad:
             print(f"picogpt: {self.n_bad} bad row{'s' if self.n_bad > 1 else ''} left out", file=sys.stderr)
+
+
+def reading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """How a job loads its model, and how that reads texts."""
+    from picogpt.pretrained import load
+
+    return {
+        "load": partial(load, model_name(args), args.models_dir, args.dtype),
+        "check": partial(check_special, special=args.special),
+        "bos": args.bos,
+        **special_options(args.special),
+    }
 
 
 def run(

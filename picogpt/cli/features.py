@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picogpt.cli.corpus import Output
+from picogpt.cli.corpus import Output, reading_options
 from picogpt.cli.description import describe, kept
-from picogpt.cli.options import Parser, add_model_options, load_model, model_name
+from picogpt.cli.options import Parser, add_bos_option, add_model_options, load_model, model_name
 from picogpt.cli.progress import Progress
 from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text, require_input
 from picogpt.cli.results import Writer
-from picogpt.cli.text import add_special_option, check_special, special_options
+from picogpt.cli.text import add_special_option
 from picogpt.cli.workers import MANY, add_worker_options, spread
 from picogpt.corpus import loop
 from picogpt.corpus.jobs import Result
@@ -64,11 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add("--pool", choices=("mean", "last", "none"), default="mean", help="over a text's or a word's tokens (mean)")
     add("--words", action="store_true", help="a row for each word")
     add("--attention", action="store_true", help="each head's entropy and attention to the previous token")
-    add(
-        "--bos",
-        action=argparse.BooleanOptionalAction,
-        help="read a text after the config's bos token, which has no row (default)",
-    )
+    add_bos_option(parser, "read a text after the config's bos token, which has no row")
     add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
     add("--resume", action="store_true", help="complete the FILE of a run that was stopped")
     add("--strict", action="store_true", help="end at the first bad row (default: report it and leave it out)")
@@ -84,20 +79,16 @@ def main(argv: list[str]) -> int:
     layer = None if args.layer is None else layers(args.layer)
     from picogpt.features.job import FeaturesJob
     from picogpt.features.store import check_form
-    from picogpt.pretrained import load
 
     job = FeaturesJob(
-        partial(load, model_name(args), args.models_dir, args.dtype),
-        partial(check_special, special=args.special),
+        **reading_options(args),
         column=args.column,
         folder=args.out.parent.resolve(),
         layer=layer,
         pool=args.pool,
         words=args.words,
         attention=args.attention,
-        bos=args.bos,
         stride=args.stride,
-        **special_options(args.special),
     ).with_model(load_model(args))
     extractor = job.reader
     check_form(args.out, extractor)

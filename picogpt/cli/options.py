@@ -58,6 +58,12 @@ def add_models_dir_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bos_option(
+    parser: argparse.ArgumentParser, what: str = "score the first token, after the config's bos token"
+) -> None:
+    parser.add_argument("--bos", action=argparse.BooleanOptionalAction, help=f"{what} (default)")
+
+
 def load_model(args: argparse.Namespace) -> GPT2:
     """The model that `add_model_options` chose; where no name did, a line says which it is."""
     from picogpt import pretrained

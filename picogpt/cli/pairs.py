@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from picogpt.checksums import sha256
 from picogpt.cli.accuracy import PairAccuracy
-from picogpt.cli.corpus import run
+from picogpt.cli.corpus import reading_options, run
 from picogpt.cli.description import describe
-from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
+from picogpt.cli.options import Parser, add_bos_option, add_model_options, load_model, model_in_words
 from picogpt.cli.output import add_output_options, form_of
 from picogpt.cli.records import add_input_options, require_input
-from picogpt.cli.text import add_special_option, check_special, special_options
+from picogpt.cli.text import add_special_option
 from picogpt.corpus.shape import free_name
 from picogpt.errors import PicoGPTError
 from picogpt.files import read_parts
@@ -45,11 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add("--group", metavar="NAME", help="accuracy by what stands in this column, too")
     add("--metric", choices=METRICS, default="sum", help="what is compared (default: sum)")
     add("--unigrams", type=Path, metavar="FILE", help="the text in which slor counts tokens")
-    add(
-        "--bos",
-        action=argparse.BooleanOptionalAction,
-        help="score the first token, after the config's bos token (default)",
-    )
+    add_bos_option(parser)
     add_output_options(parser)
     return parser
 
@@ -60,19 +56,15 @@ def main(argv: list[str]) -> int:
     if (args.metric == "slor") != (args.unigrams is not None):
         raise PicoGPTError("--metric slor and --unigrams FILE, a text in which it counts tokens, belong together")
     args.form = form_of(args)
-    from picogpt.pretrained import load
     from picogpt.scoring.pairs import PairsJob
 
     model = load_model(args)
     job = PairsJob(
-        partial(load, model_name(args), args.models_dir, args.dtype),
-        partial(check_special, special=args.special),
+        **reading_options(args),
         good=args.good,
         bad=args.bad,
         metric=args.metric,
         counted=count(args.unigrams, model.encoder) if args.unigrams is not None else None,
-        bos=args.bos,
-        **special_options(args.special),
     ).with_model(model)
     accuracy = PairAccuracy(free_name(args.group, job.columns) if args.group else None)
     run(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picogpt.cli.accuracy import ChoiceAccuracy
-from picogpt.cli.corpus import run
+from picogpt.cli.corpus import reading_options, run
 from picogpt.cli.description import describe, in_words, kept
-from picogpt.cli.options import Parser, add_model_options, load_model, model_in_words, model_name
+from picogpt.cli.options import Parser, add_bos_option, add_model_options, load_model, model_in_words, model_name
 from picogpt.cli.output import add_output_options, form_of
 from picogpt.cli.records import Input, add_input_options, add_text_option, is_one_text, require_input
 from picogpt.cli.results import Row, Writer
@@ -67,11 +67,7 @@ def parser() -> argparse.ArgumentParser:
     add("--bow", action="store_true", help="words, corrected for where words begin (Pimentel & Meister 2024)")
     add("--previous", type=int, default=0, metavar="N", help="beside a word or region, the surprisals of N before it")
     add("--contextual-entropy", action="store_true", help="words and regions: the entropy just before they begin")
-    add(
-        "--bos",
-        action=argparse.BooleanOptionalAction,
-        help="score the first token, after the config's bos token (default)",
-    )
+    add_bos_option(parser)
     add("--nats", action="store_true", help="surprisal and entropy in nats (default: bits)")
     add("--stride", type=int, metavar="N", help="tokens from window to window (default: half the context)")
     add("--hf-perplexity", action="store_true", help="perplexity by the formula in transformers' documentation")
@@ -142,20 +138,18 @@ def check(args: argparse.Namespace, one_text: bool) -> None:
 
 def job_of(args: argparse.Namespace, model: GPT2) -> ScoringJob[Any]:
     """What is to be done with each text."""
-    from picogpt.pretrained import load
     from picogpt.scoring.choices import ChoicesJob
     from picogpt.scoring.jobs import TextJob
 
     options: dict[str, Any] = {
-        "load": partial(load, model_name(args), args.models_dir, args.dtype),
-        "check": partial(check_special, special=args.special),
+        **reading_options(args),
         "column": args.column,
         "separator": args.separator,
-        "bos": False if args.hf_perplexity else args.bos,
         "nats": args.nats,
         "stride": args.stride,
-        **special_options(args.special),
     }
+    if args.hf_perplexity:
+        options["bos"] = False
     if args.by == "choice":
         return ChoicesJob(**options, choices=args.choices_column, answer=args.answer).with_model(model)
     return TextJob(
@@ -250,7 +244,7 @@ def rank_choices(args: argparse.Namespace, model: GPT2) -> None:
     choices = [check_argument(choice, "a choice") for choice in args.choices]
     for choice in choices:
         check_special(scorer.encoder, text + choice, args.special)
-    rows = scorer.continuations(prefix, choices, args.separator or "", suffix)
+    rows = scorer.choices(prefix, choices, args.separator or "", suffix)
     columns = ("logprob", "per_token", "per_byte", "n_tokens", "choice")
     head = {"model": model_name(args)} if args.form != "table" else {}
     description = {}
@@ -258,7 +252,7 @@ def rank_choices(args: argparse.Namespace, model: GPT2) -> None:
         description = describe(args, scorer, unit=scorer.unit, form=args.form, choices=args.choices)
     keeping = nullcontext() if args.output is None else kept(description, args.output, resume=False)
     with keeping, Writer(args.form, args.output, description if args.meta else None) as writer:
-        for row in sorted(rows, key=lambda row: -row["logprob"]):
+        for row in rows:
             writer.write([head | {column: row[column] for column in columns}])
     if args.form == "table":
         print(f"\nmodel  {model_in_words(args)}")

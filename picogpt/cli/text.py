@@ -53,11 +53,12 @@ def special_options(special: str | None) -> SpecialOptions:
 
 def check_special(encoder: Tokenizer, text: str, special: str | None) -> None:
     """Raises `PicoGPTError` for a special token of which `--special` says nothing."""
-    for token in encoder.special_tokens:
-        if special is None and token in text:
-            raise PicoGPTError(
-                f"the text contains {token}: say --special token if it means the token, --special text if it does not"
-            )
+    from picogpt.tokenizers.base import special_token_in
+
+    if special is None and (token := special_token_in(encoder, text)):
+        raise PicoGPTError(
+            f"the text contains {token}: say --special token if it means the token, --special text if it does not"
+        )
 
 
 def encode(encoder: Tokenizer, text: str, special: str | None) -> list[int]:

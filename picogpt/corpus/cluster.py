@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from picogpt.corpus.ordered import LEAD, in_order
 from picogpt.corpus.processes import ONE_THREAD, environment, n_cores
 from picogpt.errors import PicoGPTError
 
@@ -27,7 +28,6 @@ R_out = TypeVar("R_out", covariant=True)
 
 TRIM = "MALLOC_TRIM_THRESHOLD_"
 WORKER_VARIABLES = {**ONE_THREAD, TRIM: str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
-LEAD = 4  # batches for each thread of the cluster that may be done before the oldest one is
 RETRIES = 2  # of a batch that ended in an error; of one whose worker died Dask itself allows three
 CONNECT = 30  # seconds until there must be a scheduler
 LOOK = 10  # seconds between two looks at how many workers there are
@@ -77,35 +77,41 @@ def in_cluster(work: Work[T, R], items: Iterable[T], client: Any) -> Iterator[R]
 
     Raises what `work` raises, and `PicoGPTError` where the scheduler, or every worker that had an item, is lost.
     """
-    from distributed import as_completed
+    return in_order(Tasks(pickle.dumps(work), client), items)
 
-    sent = pickle.dumps(work)
-    to_do = enumerate(items)
-    numbers: dict[str, int] = {}
-    done: dict[int, R] = {}
-    n_given = n_taken = lead = 0
-    looked = -math.inf
-    with told_when_lost():
-        futures = as_completed(loop=client.loop)
-    while True:
+
+class Tasks:
+    """Items as tasks of a cluster, whose workers come and go."""
+
+    def __init__(self, work: bytes, client: Any) -> None:
+        from distributed import as_completed
+
+        self.work, self.client = work, client
+        self.numbers: dict[str, int] = {}
+        self.n_ahead, self.looked = 0, -math.inf
         with told_when_lost():
-            if time.monotonic() > looked + LOOK:  # workers come and go
-                lead, looked = LEAD * max(1, sum(client.nthreads().values())), time.monotonic()
-        while n_given - n_taken < lead and (task := next(to_do, None)):
-            number, item = task
+            self.futures = as_completed(loop=client.loop)
+
+    def lead(self) -> int:
+        if time.monotonic() > self.looked + LOOK:
             with told_when_lost():
-                future = client.submit(do, sent, item, pure=False, retries=RETRIES)
-                numbers[future.key] = number
-                futures.add(future)
-            n_given += 1
-        if n_taken == n_given:
-            return
+                self.n_ahead = LEAD * max(1, sum(self.client.nthreads().values()))
+            self.looked = time.monotonic()
+        return self.n_ahead
+
+    def has_room(self) -> bool:
+        return True
+
+    def give(self, number: int, item: Any) -> None:
         with told_when_lost():
-            future = next(futures)
-        done[numbers.pop(future.key)] = answer_of(future)
-        while n_taken in done:
-            yield done.pop(n_taken)
-            n_taken += 1
+            future = self.client.submit(do, self.work, item, pure=False, retries=RETRIES)
+            self.numbers[future.key] = number
+            self.futures.add(future)
+
+    def answers(self) -> Iterator[tuple[int, Any]]:
+        with told_when_lost():
+            future = next(self.futures)
+        yield self.numbers.pop(future.key), answer_of(future)
 
 
 def answer_of(future: Any) -> Any:

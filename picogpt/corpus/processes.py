@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar, cast
 
+from picogpt.corpus.ordered import LEAD, in_order
 from picogpt.errors import PicoGPTError
 
 T = TypeVar("T")
@@ -25,7 +26,6 @@ R = TypeVar("R")
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-LEAD = 4  # batches for each process that may be done before the oldest one is
 MOST_DEATHS = 3  # over one batch; then it is the batch that kills
 
 
@@ -62,20 +62,8 @@ class Process:
 def in_processes(work: Callable[[T], R], items: Iterable[T], n_processes: int) -> Iterator[R]:
     """`map(work, items)` in so many processes; `work` is pickled. What it raises there is raised here."""
     team = Team(pickle.dumps(work), n_processes)
-    to_do = enumerate(items)
-    done: dict[int, R] = {}
-    n_given = n_taken = 0
     try:
-        while True:
-            while n_given - n_taken < LEAD * n_processes and team.has_room() and (task := next(to_do, None)):
-                team.give(*task)
-                n_given += 1
-            if n_taken == n_given:
-                return
-            done.update(team.answers())
-            while n_taken in done:
-                yield done.pop(n_taken)
-                n_taken += 1
+        yield from in_order(team, items)
     finally:
         team.stop()
 
@@ -87,6 +75,9 @@ class Team:
         self.work, self.size = work, size
         self.processes: list[Process] = []
         self.deaths: Counter[int] = Counter()  # over each batch
+
+    def lead(self) -> int:
+        return LEAD * self.size
 
     def has_room(self) -> bool:
         return len(self.processes) < self.size or any(process.task is None for process in self.processes)

@@ -239,9 +239,9 @@ class Scorer:
         )
         return TextScore(text, ids, scores, self.encoder, self.unit, corrected=self.sets is not None)
 
-    def choices(self, prefix: str, choices: Sequence[str]) -> list[Row]:
-        """Continuations of a prefix, the likeliest first; the rows are those of `continuations`."""
-        return sorted(self.continuations(prefix, choices), key=lambda row: -row["logprob"])
+    def choices(self, prefix: str, choices: Sequence[str], separator: str = "", suffix: str = "") -> list[Row]:
+        """`continuations`, the likeliest first."""
+        return sorted(self.continuations(prefix, choices, separator, suffix), key=lambda row: -row["logprob"])
 
     def continuations(self, prefix: str, choices: Sequence[str], separator: str = "", suffix: str = "") -> list[Row]:
         """A row for each choice: choice, n_tokens, logprob, per_token, per_character, per_byte.

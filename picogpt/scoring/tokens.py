@@ -104,10 +104,7 @@ def score_windows(
     targets = [np.append(text[1:], 0) for text in ids]
     for batch, rows in batches(ids, plan, BATCH_TOKENS):
         x = hidden_states(rows, **params, n_head=n_head)
-        places = [
-            slice(window.first - 1, window.end if window.end == len(ids[text]) else window.end - 1)
-            for text, window in batch
-        ]
+        places = [predicting_places(window, len(ids[text])) for text, window in batch]
         predicting = [
             row_x[place.start - window.begin : place.stop - window.begin]
             for row_x, (_, window), place in zip(x, batch, places, strict=True)
@@ -140,11 +137,11 @@ def scoring_steps(
     scores, targets = unscored(len(ids), sets), np.append(ids[1:], 0)
     for window in windows(len(ids), n_ctx, stride):
         cache = KVCache.for_params(params, n_head, (), window.end - window.begin)
-        first, last = window.first - 1, window.end if window.end == len(ids) else window.end - 1
+        places = predicting_places(window, len(ids))
         for start in range(window.begin, window.end, chunk):
             end = min(start + chunk, window.end)
             x = hidden_states(ids[start:end], **params, n_head=n_head, cache=cache)
-            place = slice(max(start, first), min(end, last))
+            place = slice(max(start, places.start), min(end, places.stop))
             if place.start < place.stop:
                 predicting = x[place.start - start : place.stop - start]
                 parts = read_predictions(predicting, params["wte"], targets[place], details, sets)
@@ -153,6 +150,11 @@ def scoring_steps(
                     whole[place] = array[: len(whole[place])]
             yield
     return scores
+
+
+def predicting_places(window: Window, n_seq: int) -> slice:
+    """From where in a text the window's tokens are predicted, and what comes after the text's last one."""
+    return slice(window.first - 1, window.end if window.end == n_seq else window.end - 1)
 
 
 def unscored(n_seq: int, sets: Array | None) -> TokenScores:

@@ -13,7 +13,7 @@ from picogpt.errors import PicoGPTError
 from picogpt.performance import project, ragged_hidden_states
 from picogpt.performance.thresholds import QUERY_BLOCK
 from picogpt.server.past import Past, PrefixCache, longest_common, n_common
-from picogpt.server.requests import Event, Failure
+from picogpt.server.requests import EngineError, Event, Failure
 from picogpt.server.row import Row
 from picogpt.types import Array, Params
 
@@ -177,6 +177,6 @@ class Batch:
                 self.counts.n_finished += 1
         if not isinstance(error, PicoGPTError):
             LOG.error("a request failed", exc_info=error)
-            error = PicoGPTError(f"the request failed: {error!r}")
+            error = EngineError(f"the request failed: {error!r}")
         with suppress(Exception):  # there may be nobody to be told
             self.tell(row, Failure(error))

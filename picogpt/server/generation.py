@@ -20,7 +20,7 @@ from picogpt.server import fields
 from picogpt.server.errors import ApiError, bad
 from picogpt.server.fields import Field
 from picogpt.server.log import Note
-from picogpt.server.scheduler import Closed, Done, Event, Failure, PromptScores, QueueFull, Request, Ticket
+from picogpt.server.scheduler import Closed, Done, EngineError, Event, Failure, PromptScores, QueueFull, Request, Ticket
 from picogpt.server.served import Served
 from picogpt.server.text import Entry, Text
 
@@ -46,7 +46,6 @@ DECODING = (
     Field("user", fields.any_value),
 )
 MAX_TOKENS = at_least(0)
-ENGINE_FAILED = "the request failed: "  # so begins what the scheduler says of a bug
 
 
 class Prompt(NamedTuple):
@@ -236,6 +235,6 @@ def failure(event: Failure) -> Exception:
     """What went wrong with a request, as an answer where it was the request's fault."""
     if isinstance(event.error, Closed):
         return ApiError(503, str(event.error), None, "shutting_down")
-    if str(event.error).startswith(ENGINE_FAILED):  # whose message is for the log, which has it already
+    if isinstance(event.error, EngineError):  # its message is for the log, which has it already
         return ApiError(500, "the server has failed; its log says why")
     return bad(str(event.error))

@@ -69,6 +69,10 @@ class Ticket:
         self._cancelled.set()
 
 
+class EngineError(PicoGPTError):
+    """A bug, or too little memory; the log has the rest, and it is nothing that the request could mend."""
+
+
 class QueueFull(PicoGPTError):  # noqa: N818 (queue.Full is its namesake)
     """As many requests wait as may."""
 

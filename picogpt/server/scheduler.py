@@ -18,13 +18,25 @@ from typing import Any, TypeVar, overload
 from picogpt.decoding.loop import Token
 from picogpt.performance.layout import for_decoding
 from picogpt.server.batch import Batch
-from picogpt.server.requests import Closed, Done, Event, Failure, PromptScores, QueueFull, Request, Stats, Ticket
+from picogpt.server.requests import (
+    Closed,
+    Done,
+    EngineError,
+    Event,
+    Failure,
+    PromptScores,
+    QueueFull,
+    Request,
+    Stats,
+    Ticket,
+)
 from picogpt.server.row import Row
 from picogpt.types import Params
 
 __all__ = [
     "Closed",
     "Done",
+    "EngineError",
     "Event",
     "Failure",
     "PromptScores",

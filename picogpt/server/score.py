@@ -19,6 +19,7 @@ from picogpt.server.log import note
 from picogpt.server.reading import read_request
 from picogpt.server.served import Served, check_total
 from picogpt.server.work import in_engine, ranked, scores
+from picogpt.tokenizers.base import special_token_in
 
 
 def one_or_more(name: str, value: Any) -> list[str]:
@@ -78,8 +79,8 @@ def make_scorer(served: Served, asked: dict[str, Any]) -> Scorer:
 
 def check_special(served: Served, texts: list[str], special: str | None) -> None:
     """Raises a 400 for a special token of which the request does not say what it is."""
-    for token in served.model.encoder.special_tokens:
-        if special is None and any(token in text for text in texts):
+    for text in texts if special is None else ():
+        if token := special_token_in(served.model.encoder, text):
             message = f'the text contains {token}: say "special": "token" if it means the token, "text" if it does not'
             raise bad(message, "special")
 

@@ -206,6 +206,11 @@ class TokenBytes:
         return added
 
 
+def special_token_in(tokenizer: Tokenizer, text: str) -> str | None:
+    """A special token that the text has, if any."""
+    return next((token for token in tokenizer.special_tokens if token in text), None)
+
+
 def token_bytes(tokenizer: Tokenizer, ids: Iterable[int], prompt: Sequence[int] = ()) -> Iterator[bytes]:
     """`TokenBytes` of all ids, as they come."""
     return map(TokenBytes(tokenizer, prompt).add, ids)

@@ -32,6 +32,7 @@ from picogpt.tokenizers.template import Around, read_template
 SPIECE_NAMES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 BESIDE = (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS)
 SPACE = "▁"
+LONGEST_MATCH = 256  # bytes that the table of characters replaces at once; no table has a longer one
 LONGEST_PIECE = 1000  # characters, each of which takes time at each place of a text; SentencePiece's have 16
 MOST_PIECES = 1 << 20  # of SentencePiece's file, in which one may take two bytes
 UNKNOWN_PENALTY = 10.0  # below the unlikeliest piece; both programs have it
@@ -337,6 +338,3 @@ class SentencePieceNormalizer:
                 part = data[place : place + n].decode("utf-8", "replace")  # a damaged table may end within a character
             yield part
             place += n
-
-
-LONGEST_MATCH = 256  # bytes; no table has a longer one

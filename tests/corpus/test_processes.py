@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from picogpt.corpus.processes import LEAD, ONE_THREAD, environment, in_processes
+from picogpt.corpus.ordered import LEAD
+from picogpt.corpus.processes import ONE_THREAD, environment, in_processes
 from picogpt.errors import PicoGPTError
 
 
