@@ -7,14 +7,18 @@ of three dots stands for any lines). An `sh` block is for the reader's own machi
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from picogpt.cli import chosen, module
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,6 +68,27 @@ def test_transcripts_are_real(where: str, command: str, printed: str, elsewhere:
     pattern = "(?s)" + ".*\n".join(re.escape(part) for part in re.split(r"^\.\.\.\n", printed, flags=re.MULTILINE))
     actual = result.stdout if result.stdout.endswith("\n") or not result.stdout else result.stdout + "\n"
     assert re.fullmatch(pattern, actual), f"{where}: `{command}` prints\n{actual}"
+
+
+def named_commands() -> list[tuple[str, str]]:
+    """The commands that a reader is told to run and the tests do not: of `sh` blocks, and of the notebooks' prose."""
+    found = []
+    for where, block in blocks("sh"):
+        for line in re.split(r"\n|&&|\|", re.sub(r"\\\n|#.*", "", block)):
+            if match := re.match(r"\s*(?:python -m )?picogpt (.*)", line):
+                found.append((where, match[1]))
+    for path in sorted((ROOT / "docs" / "course").glob("*.ipynb")):
+        prose = [cell["source"] for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
+        texts = re.findall(r"`picogpt ([^`]*)`", "".join(map("".join, prose)))
+        found += [(str(path.relative_to(ROOT)), text) for text in texts]
+    return found
+
+
+@pytest.mark.parametrize(("where", "words"), named_commands())
+def test_commands_that_are_not_run_are_commands(where: str, words: str) -> None:
+    """A guide named an option that `picogpt train` does not have."""
+    name, rest = chosen(shlex.split(words.split(" > ")[0].split(" < ")[0].split(" 2>")[0]))
+    module(name).parser().parse_args([word for word in rest if word not in ("…", "...")])
 
 
 def documents_with_python() -> dict[str, list[tuple[str, str]]]:
