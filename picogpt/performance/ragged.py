@@ -9,17 +9,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from itertools import accumulate
 
 import numpy as np
 
 from picogpt.cache import KVCache
 from picogpt.model import embed, merge_heads
-from picogpt.performance.driver import causal_attention, each_block, split_qkv
-from picogpt.performance.formulas import layer_norm
-from picogpt.performance.rowwise import by_rows
-from picogpt.performance.thresholds import ROW_BLOCK
+from picogpt.performance.driver import causal_attention, each_block, final_norm, split_qkv
 from picogpt.types import Array, Ids, Params
 
 
@@ -59,7 +55,7 @@ def hidden_states(
     x = each_block(x, blocks, attend)
     for ids, cache in zip(inputs, caches, strict=True):
         cache.length += len(ids)
-    return np.split(by_rows(partial(layer_norm, **ln_f), x, n_rows=ROW_BLOCK), ends[:-1])
+    return np.split(final_norm(x, ln_f), ends[:-1])
 
 
 class SingleQueries:
